@@ -1,0 +1,198 @@
+//! Vector instructions behind one trait, chosen at run time.
+//!
+//! A kernel is written once as a [`Kernel`], generic over a token that implements [`Simd`]. A token exists only on a
+//! CPU that has its instructions, which is what makes the methods of [`Simd`] safe to call. [`Dispatch::dispatch`] runs
+//! a kernel with the widest instructions of this CPU; [`Dispatch::dispatch_on`] runs it with given ones.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+/// Name of the environment variable that forces an instruction set: `portable`, `avx2` or `avx512`.
+///
+/// A set that the CPU lacks, and a name that is none of these, leave the automatic choice in force.
+pub const ISA_VARIABLE: &str = "VIDRNN_ISA";
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust; vectorised by the compiler for the target's base instruction set.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+impl Isa {
+    /// The instruction sets of this CPU, narrowest first.
+    ///
+    /// ```
+    /// use tensor_ops::Isa;
+    /// assert!(Isa::available().contains(&Isa::Portable));
+    /// ```
+    pub fn available() -> Vec<Self> {
+        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// The instruction set that the kernels use: the one named by [`ISA_VARIABLE`], else the widest available.
+    pub fn selected() -> Self {
+        static SELECTED: OnceLock<Isa> = OnceLock::new();
+        *SELECTED.get_or_init(|| {
+            let available = Self::available();
+            let forced = std::env::var(ISA_VARIABLE).ok();
+            let forced = available.iter().find(|isa| Some(isa.name()) == forced.as_deref());
+            *forced.or(available.last()).unwrap_or(&Self::Portable)
+        })
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86_64::Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86_64::Avx512::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+
+    /// The name that [`ISA_VARIABLE`] uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The vector operations of one instruction set on elements `T`.
+///
+/// Lane by lane, every operation is that of IEEE 754 with rounding to nearest; `mul_add` rounds once where the
+/// instruction set has a fused form, twice otherwise.
+pub(crate) trait Simd<T: Copy>: Copy {
+    /// A register of [`Self::LANES`] elements.
+    type Vector: Copy;
+    /// The number of elements in a vector.
+    const LANES: usize;
+
+    fn splat(self, value: T) -> Self::Vector;
+
+    /// Reads the first `LANES` elements of `source`.
+    ///
+    /// # Panics
+    /// If `source` is shorter than a vector.
+    #[inline(always)]
+    fn load(self, source: &[T]) -> Self::Vector {
+        assert!(source.len() >= Self::LANES, "source shorter than a vector");
+        // SAFETY: the length was checked above.
+        #[expect(unsafe_code, reason = "loads of whole vectors")]
+        unsafe {
+            self.load_ptr(source.as_ptr())
+        }
+    }
+
+    /// Writes `value` to the first `LANES` elements of `target`.
+    ///
+    /// # Panics
+    /// If `target` is shorter than a vector.
+    #[inline(always)]
+    fn store(self, target: &mut [T], value: Self::Vector) {
+        assert!(target.len() >= Self::LANES, "target shorter than a vector");
+        // SAFETY: the length was checked above.
+        #[expect(unsafe_code, reason = "stores of whole vectors")]
+        unsafe {
+            self.store_ptr(target.as_mut_ptr(), value);
+        }
+    }
+
+    /// # Safety
+    /// `source` must be valid for reads of `LANES` elements; it need not be aligned to the vector.
+    #[expect(unsafe_code, reason = "kernels address tiles by pointer")]
+    unsafe fn load_ptr(self, source: *const T) -> Self::Vector;
+
+    /// # Safety
+    /// `target` must be valid for writes of `LANES` elements; it need not be aligned to the vector.
+    #[expect(unsafe_code, reason = "kernels address tiles by pointer")]
+    unsafe fn store_ptr(self, target: *mut T, value: Self::Vector);
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a · b + c`
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// `a < b ? a : b`; `b` where either is NaN.
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a > b ? a : b`; `b` where either is NaN.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a < b ? x : y`; `y` where `a` or `b` is NaN.
+    fn select_lt(self, a: Self::Vector, b: Self::Vector, x: Self::Vector, y: Self::Vector) -> Self::Vector;
+    fn round_ties_even(self, a: Self::Vector) -> Self::Vector;
+    /// `2ⁿ` for integral `n` within the exponents of normal numbers; unspecified elsewhere.
+    fn exp2_integral(self, n: Self::Vector) -> Self::Vector;
+}
+
+/// A computation written once for every instruction set.
+pub(crate) trait Kernel<T: Copy> {
+    type Output;
+    /// Must be `#[inline(always)]`: only then are the instructions of `simd` compiled in.
+    fn run<S: Simd<T>>(self, simd: S) -> Self::Output;
+}
+
+/// Elements that kernels can be run on.
+///
+/// A supertrait of [`crate::Element`] that other crates cannot name, which seals it.
+pub trait Dispatch: Copy {
+    /// Runs `kernel` with the instructions of `isa`, or with portable ones where the CPU lacks `isa`.
+    #[expect(private_bounds, reason = "kernels are written in this crate only")]
+    fn dispatch_on<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+
+    /// Runs `kernel` with the instructions of [`Isa::selected`].
+    #[inline]
+    #[expect(private_bounds, reason = "kernels are written in this crate only")]
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+        Self::dispatch_on(Isa::selected(), kernel)
+    }
+}
+
+macro_rules! impl_dispatch {
+    ($($element:ty),*) => {$(
+        impl Dispatch for $element {
+            #[inline]
+            fn dispatch_on<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
+                #[cfg(target_arch = "x86_64")]
+                match isa {
+                    Isa::Avx512 => {
+                        if let Some(token) = x86_64::Avx512::detect() {
+                            return token.run(kernel);
+                        }
+                    }
+                    Isa::Avx2 => {
+                        if let Some(token) = x86_64::Avx2::detect() {
+                            return token.run(kernel);
+                        }
+                    }
+                    Isa::Portable => {}
+                }
+                #[cfg(not(target_arch = "x86_64"))]
+                let _ = isa;
+                kernel.run(portable::Portable)
+            }
+        }
+    )*};
+}
+
+impl_dispatch!(f32, f64);

@@ -1,0 +1,211 @@
+//! Tokens of AVX2 + FMA and of AVX-512.
+
+#![expect(unsafe_code, reason = "intrinsics; each token proves that the CPU has their instructions")]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// Proof that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx2 {
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    /// Runs `kernel` compiled with the features that [`Self::detect`] tests.
+    #[inline]
+    pub(crate) fn run<T: Copy, K: Kernel<T>>(self, kernel: K) -> K::Output
+    where
+        Self: Simd<T>,
+    {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inner<T: Copy, K: Kernel<T>>(token: Avx2, kernel: K) -> K::Output
+        where
+            Avx2: Simd<T>,
+        {
+            kernel.run(token)
+        }
+        // SAFETY: the token exists, so the CPU has the features.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+impl Avx512 {
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Self(()))
+    }
+
+    /// Runs `kernel` compiled with the features that [`Self::detect`] tests.
+    #[inline]
+    pub(crate) fn run<T: Copy, K: Kernel<T>>(self, kernel: K) -> K::Output
+    where
+        Self: Simd<T>,
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn inner<T: Copy, K: Kernel<T>>(token: Avx512, kernel: K) -> K::Output
+        where
+            Avx512: Simd<T>,
+        {
+            kernel.run(token)
+        }
+        // SAFETY: the token exists, so the CPU has the features.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+/// Implements [`Simd`] by intrinsics of the same signature; the rest is given as bodies.
+macro_rules! impl_simd {
+    (
+        $token:ty, $element:ty, $vector:ty, $lanes:literal,
+        splat: $splat:ident, load: $load:ident, store: $store:ident, add: $add:ident, sub: $sub:ident, mul: $mul:ident,
+        div: $div:ident, mul_add: $mul_add:ident, sqrt: $sqrt:ident, min: $min:ident, max: $max:ident,
+        select_lt: |$a:ident, $b:ident, $x:ident, $y:ident| $select:expr,
+        round_ties_even: |$r:ident| $round:expr,
+        exp2_integral: |$n:ident| $exp2:expr,
+    ) => {
+        impl Simd<$element> for $token {
+            type Vector = $vector;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(self, value: $element) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $splat(value) }
+            }
+            #[inline(always)]
+            unsafe fn load_ptr(self, source: *const $element) -> $vector {
+                // SAFETY: as above; the caller grants the reads, and the instruction needs no alignment.
+                unsafe { $load(source) }
+            }
+            #[inline(always)]
+            unsafe fn store_ptr(self, target: *mut $element, value: $vector) {
+                // SAFETY: as above; the caller grants the writes, and the instruction needs no alignment.
+                unsafe { $store(target, value) }
+            }
+            #[inline(always)]
+            fn add(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            fn sub(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            fn mul(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            fn div(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $div(a, b) }
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $mul_add(a, b, c) }
+            }
+            #[inline(always)]
+            fn sqrt(self, a: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $sqrt(a) }
+            }
+            #[inline(always)]
+            fn min(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            fn max(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $max(a, b) }
+            }
+            #[inline(always)]
+            fn select_lt(self, $a: $vector, $b: $vector, $x: $vector, $y: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $select }
+            }
+            #[inline(always)]
+            fn round_ties_even(self, $r: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $round }
+            }
+            #[inline(always)]
+            fn exp2_integral(self, $n: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $exp2 }
+            }
+        }
+    };
+}
+
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+impl_simd! {
+    Avx2, f32, __m256, 8,
+    splat: _mm256_set1_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, add: _mm256_add_ps, sub: _mm256_sub_ps,
+    mul: _mm256_mul_ps, div: _mm256_div_ps, mul_add: _mm256_fmadd_ps, sqrt: _mm256_sqrt_ps, min: _mm256_min_ps,
+    max: _mm256_max_ps,
+    select_lt: |a, b, x, y| _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)),
+    round_ties_even: |a| _mm256_round_ps::<NEAREST>(a),
+    exp2_integral: |n| {
+        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+    },
+}
+
+impl_simd! {
+    Avx2, f64, __m256d, 4,
+    splat: _mm256_set1_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd, add: _mm256_add_pd, sub: _mm256_sub_pd,
+    mul: _mm256_mul_pd, div: _mm256_div_pd, mul_add: _mm256_fmadd_pd, sqrt: _mm256_sqrt_pd, min: _mm256_min_pd,
+    max: _mm256_max_pd,
+    select_lt: |a, b, x, y| _mm256_blendv_pd(y, x, _mm256_cmp_pd::<_CMP_LT_OQ>(a, b)),
+    round_ties_even: |a| _mm256_round_pd::<NEAREST>(a),
+    exp2_integral: |n| {
+        let exponent = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n)), _mm256_set1_epi64x(1023));
+        _mm256_castsi256_pd(_mm256_slli_epi64::<52>(exponent))
+    },
+}
+
+impl_simd! {
+    Avx512, f32, __m512, 16,
+    splat: _mm512_set1_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, add: _mm512_add_ps, sub: _mm512_sub_ps,
+    mul: _mm512_mul_ps, div: _mm512_div_ps, mul_add: _mm512_fmadd_ps, sqrt: _mm512_sqrt_ps, min: _mm512_min_ps,
+    max: _mm512_max_ps,
+    select_lt: |a, b, x, y| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x),
+    round_ties_even: |a| _mm512_roundscale_ps::<NEAREST>(a),
+    exp2_integral: |n| {
+        let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+    },
+}
+
+impl_simd! {
+    Avx512, f64, __m512d, 8,
+    splat: _mm512_set1_pd, load: _mm512_loadu_pd, store: _mm512_storeu_pd, add: _mm512_add_pd, sub: _mm512_sub_pd,
+    mul: _mm512_mul_pd, div: _mm512_div_pd, mul_add: _mm512_fmadd_pd, sqrt: _mm512_sqrt_pd, min: _mm512_min_pd,
+    max: _mm512_max_pd,
+    select_lt: |a, b, x, y| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), y, x),
+    round_ties_even: |a| _mm512_roundscale_pd::<NEAREST>(a),
+    exp2_integral: |n| {
+        let exponent = _mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_cvtpd_epi32(n)), _mm512_set1_epi64(1023));
+        _mm512_castsi512_pd(_mm512_slli_epi64::<52>(exponent))
+    },
+}
