@@ -3,14 +3,14 @@
 use std::iter::Sum;
 
 use ndarray::NdFloat;
-use ndarray_rand::rand_distr::num_traits::FromPrimitive;
 
+use crate::gemm::RawGemm;
 use crate::simd::Dispatch;
 
 /// An element of a tensor: `f32`, which has the fast kernels, or `f64`, which checks gradients.
 ///
 /// Sealed: other types cannot implement it.
-pub trait Element: NdFloat + FromPrimitive + Sum + Default + Dispatch + 'static {
+pub trait Element: NdFloat + Sum + Default + Dispatch + RawGemm + 'static {
     /// The name of the type, as messages and files spell it.
     const NAME: &'static str;
 

@@ -196,3 +196,119 @@ macro_rules! impl_dispatch {
 }
 
 impl_dispatch!(f32, f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation of [`Simd`] on the same lanes, one vector after the other.
+    struct Operations<'a, T>(&'a [[T; 3]]);
+
+    macro_rules! impl_operations {
+        ($element:ty, $max_lanes:literal) => {
+            impl Kernel<$element> for Operations<'_, $element> {
+                type Output = Vec<[$element; 12]>;
+                #[inline(always)]
+                fn run<S: Simd<$element>>(self, simd: S) -> Self::Output {
+                    let mut results = Vec::new();
+                    for lanes in self.0.chunks(S::LANES) {
+                        let column = |position: usize| {
+                            let mut padded = [0.0; $max_lanes];
+                            for (target, row) in padded.iter_mut().zip(lanes) {
+                                *target = row[position];
+                            }
+                            simd.load(&padded)
+                        };
+                        let [a, b, c] = [column(0), column(1), column(2)];
+                        let vectors = [
+                            simd.add(a, b),
+                            simd.sub(a, b),
+                            simd.mul(a, b),
+                            simd.div(a, b),
+                            simd.mul_add(a, b, c),
+                            simd.sqrt(a),
+                            simd.min(a, b),
+                            simd.max(a, b),
+                            simd.select_lt(a, b, c, a),
+                            simd.round_ties_even(a),
+                            simd.exp2_integral(simd.round_ties_even(c)),
+                            simd.splat(1.5),
+                        ];
+                        let columns = vectors.map(|vector| {
+                            let mut lanes = [0.0; $max_lanes];
+                            simd.store(&mut lanes, vector);
+                            lanes
+                        });
+                        results.extend((0..lanes.len()).map(|lane| columns.map(|column| column[lane])));
+                    }
+                    results
+                }
+            }
+
+            impl Operations<'_, $element> {
+                fn check() {
+                    let specials = [
+                        0.0,
+                        -0.0,
+                        0.5,
+                        1.5,
+                        -2.5,
+                        2.0,
+                        -3.25,
+                        1e-30,
+                        7e9,
+                        1e20,
+                        <$element>::INFINITY,
+                        <$element>::NEG_INFINITY,
+                        <$element>::NAN,
+                    ];
+                    let mut rows = Vec::new();
+                    for a in specials {
+                        for b in specials {
+                            rows.push([a, b, 0.75]);
+                            rows.push([a, b, -13.2]);
+                        }
+                    }
+                    for isa in Isa::available() {
+                        let results = <$element>::dispatch_on(isa, Operations(&rows));
+                        for (&[a, b, c], result) in rows.iter().zip(results) {
+                            let product = if result[4] == a * b + c { a * b + c } else { a.mul_add(b, c) };
+                            let expected = [
+                                a + b,
+                                a - b,
+                                a * b,
+                                a / b,
+                                product,
+                                a.sqrt(),
+                                if a < b { a } else { b },
+                                if a > b { a } else { b },
+                                if a < b { c } else { a },
+                                a.round_ties_even(),
+                                c.round_ties_even().exp2(),
+                                1.5,
+                            ];
+                            for (position, (r, e)) in result.into_iter().zip(expected).enumerate() {
+                                let same = r == e || (r.is_nan() && e.is_nan());
+                                assert!(same, "{isa}: operation {position} on {a}, {b}, {c}: {r}, expected {e}");
+                            }
+                        }
+                    }
+                }
+            }
+        };
+    }
+
+    impl_operations!(f32, 16);
+    impl_operations!(f64, 8);
+
+    #[test]
+    fn operations_equal_the_scalar_ones() {
+        Operations::<f32>::check();
+        Operations::<f64>::check();
+    }
+
+    #[test]
+    fn the_selected_instruction_set_is_available() {
+        assert!(Isa::available().contains(&Isa::selected()));
+    }
+}
