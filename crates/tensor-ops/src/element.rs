@@ -6,11 +6,13 @@ use ndarray::NdFloat;
 
 use crate::gemm::RawGemm;
 use crate::simd::Dispatch;
+use crate::vecmath::VectorMath;
 
 /// An element of a tensor: `f32`, which has the fast kernels, or `f64`, which checks gradients.
 ///
 /// Sealed: other types cannot implement it.
-pub trait Element: NdFloat + Sum + Default + Dispatch + RawGemm + 'static {
+#[expect(private_bounds, reason = "supertraits that other crates cannot name seal the trait")]
+pub trait Element: NdFloat + Sum + Default + Dispatch + RawGemm + VectorMath + 'static {
     /// The name of the type, as messages and files spell it.
     const NAME: &'static str;
 

@@ -133,7 +133,7 @@ fn multiply<T: Element>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, be
 /// The product of `matrixmultiply` for an element type.
 ///
 /// A supertrait of [`Element`] that other crates cannot name.
-pub trait RawGemm: Sized {
+pub(crate) trait RawGemm: Sized {
     /// `C = α A B + β C` on matrices given as pointer, row stride and column stride; sizes are `[m, k, n]`.
     ///
     /// # Safety

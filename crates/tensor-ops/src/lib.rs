@@ -1,6 +1,7 @@
 //! Matrix products, im2col, vector mathematics, losses, initialisers and optimisers: the base of the vidrnn crates.
 
 mod batch_norm;
+mod correlation;
 mod dropout;
 mod element;
 mod error;
@@ -13,9 +14,11 @@ mod parameters;
 mod simd;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod vecmath;
 mod window;
 
 pub use batch_norm::{BatchNorm, fold_batch_norm};
+pub use correlation::{Correlation, CorrelationWeights, PhaseTaps, Start, Taps, with_scratch};
 pub use dropout::{Dropout, DropoutTrace};
 pub use element::Element;
 pub use error::{TensorError, check_axis, check_lengths, check_not_empty};

@@ -143,6 +143,12 @@ pub(crate) trait Simd<T: Copy>: Copy {
     fn round_ties_even(self, a: Self::Vector) -> Self::Vector;
     /// `2ⁿ` for integral `n` within the exponents of normal numbers; unspecified elsewhere.
     fn exp2_integral(self, n: Self::Vector) -> Self::Vector;
+    /// `a · 2ⁿ`, rounded once, for `a` in [½, 2] and integral `n` with 2^(n/2) and 2^(n − n/2) normal; NaN where `a` is.
+    fn scale_exp2(self, a: Self::Vector, n: Self::Vector) -> Self::Vector;
+    /// `a` with its sign bit cleared.
+    fn abs(self, a: Self::Vector) -> Self::Vector;
+    /// `magnitude` with the sign bit of `sign`.
+    fn copy_sign(self, magnitude: Self::Vector, sign: Self::Vector) -> Self::Vector;
 }
 
 /// A computation written once for every instruction set.
@@ -155,14 +161,12 @@ pub(crate) trait Kernel<T: Copy> {
 /// Elements that kernels can be run on.
 ///
 /// A supertrait of [`crate::Element`] that other crates cannot name, which seals it.
-pub trait Dispatch: Copy {
+pub(crate) trait Dispatch: Copy {
     /// Runs `kernel` with the instructions of `isa`, or with portable ones where the CPU lacks `isa`.
-    #[expect(private_bounds, reason = "kernels are written in this crate only")]
     fn dispatch_on<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
 
     /// Runs `kernel` with the instructions of [`Isa::selected`].
     #[inline]
-    #[expect(private_bounds, reason = "kernels are written in this crate only")]
     fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
         Self::dispatch_on(Isa::selected(), kernel)
     }

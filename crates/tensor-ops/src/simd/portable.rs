@@ -84,6 +84,23 @@ macro_rules! impl_portable {
                 const SHIFT: $element = 1.5 * ((1_u64 << $mantissa_bits) as $element) + $bias;
                 std::array::from_fn(|lane| <$element>::from_bits((n[lane] + SHIFT).to_bits() << $mantissa_bits))
             }
+            #[inline(always)]
+            fn scale_exp2(self, a: Self::Vector, n: Self::Vector) -> Self::Vector {
+                // Each half is the exponent of a normal number, so only the second product rounds.
+                let half = Simd::<$element>::round_ties_even(self, std::array::from_fn(|lane| n[lane] * 0.5));
+                let rest = std::array::from_fn(|lane| n[lane] - half[lane]);
+                let first = Simd::<$element>::exp2_integral(self, half);
+                let second = Simd::<$element>::exp2_integral(self, rest);
+                std::array::from_fn(|lane| a[lane] * first[lane] * second[lane])
+            }
+            #[inline(always)]
+            fn abs(self, a: Self::Vector) -> Self::Vector {
+                std::array::from_fn(|lane| a[lane].abs())
+            }
+            #[inline(always)]
+            fn copy_sign(self, magnitude: Self::Vector, sign: Self::Vector) -> Self::Vector {
+                std::array::from_fn(|lane| magnitude[lane].copysign(sign[lane]))
+            }
         }
     };
 }

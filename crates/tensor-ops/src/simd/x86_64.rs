@@ -77,6 +77,8 @@ macro_rules! impl_simd {
         select_lt: |$a:ident, $b:ident, $x:ident, $y:ident| $select:expr,
         round_ties_even: |$r:ident| $round:expr,
         exp2_integral: |$n:ident| $exp2:expr,
+        scale_exp2: |$token_value:ident, $significand:ident, $power:ident| $scale:expr,
+        and: $and:ident, andnot: $andnot:ident, or: $or:ident,
     ) => {
         impl Simd<$element> for $token {
             type Vector = $vector;
@@ -152,6 +154,22 @@ macro_rules! impl_simd {
                 // SAFETY: the token exists, so the CPU has the instruction.
                 unsafe { $exp2 }
             }
+            #[inline(always)]
+            fn scale_exp2(self, $significand: $vector, $power: $vector) -> $vector {
+                let $token_value = self;
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $scale }
+            }
+            #[inline(always)]
+            fn abs(self, a: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $andnot($splat(-0.0), a) }
+            }
+            #[inline(always)]
+            fn copy_sign(self, magnitude: $vector, sign: $vector) -> $vector {
+                // SAFETY: the token exists, so the CPU has the instruction.
+                unsafe { $or($andnot($splat(-0.0), magnitude), $and($splat(-0.0), sign)) }
+            }
         }
     };
 }
@@ -169,6 +187,13 @@ impl_simd! {
         let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
         _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
     },
+    scale_exp2: |token, a, n| {
+        // Each half is the exponent of a normal number, so only the second product rounds.
+        let half = _mm256_round_ps::<NEAREST>(_mm256_mul_ps(n, _mm256_set1_ps(0.5)));
+        let scaled = _mm256_mul_ps(a, Simd::<f32>::exp2_integral(token, half));
+        _mm256_mul_ps(scaled, Simd::<f32>::exp2_integral(token, _mm256_sub_ps(n, half)))
+    },
+    and: _mm256_and_ps, andnot: _mm256_andnot_ps, or: _mm256_or_ps,
 }
 
 impl_simd! {
@@ -182,6 +207,13 @@ impl_simd! {
         let exponent = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n)), _mm256_set1_epi64x(1023));
         _mm256_castsi256_pd(_mm256_slli_epi64::<52>(exponent))
     },
+    scale_exp2: |token, a, n| {
+        // Each half is the exponent of a normal number, so only the second product rounds.
+        let half = _mm256_round_pd::<NEAREST>(_mm256_mul_pd(n, _mm256_set1_pd(0.5)));
+        let scaled = _mm256_mul_pd(a, Simd::<f64>::exp2_integral(token, half));
+        _mm256_mul_pd(scaled, Simd::<f64>::exp2_integral(token, _mm256_sub_pd(n, half)))
+    },
+    and: _mm256_and_pd, andnot: _mm256_andnot_pd, or: _mm256_or_pd,
 }
 
 impl_simd! {
@@ -195,6 +227,8 @@ impl_simd! {
         let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
         _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
     },
+    scale_exp2: |_token, a, n| _mm512_scalef_ps(a, n),
+    and: _mm512_and_ps, andnot: _mm512_andnot_ps, or: _mm512_or_ps,
 }
 
 impl_simd! {
@@ -208,4 +242,6 @@ impl_simd! {
         let exponent = _mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_cvtpd_epi32(n)), _mm512_set1_epi64(1023));
         _mm512_castsi512_pd(_mm512_slli_epi64::<52>(exponent))
     },
+    scale_exp2: |_token, a, n| _mm512_scalef_pd(a, n),
+    and: _mm512_and_pd, andnot: _mm512_andnot_pd, or: _mm512_or_pd,
 }

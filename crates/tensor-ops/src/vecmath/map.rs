@@ -1,0 +1,87 @@
+//! Kernels that apply a function of vectors to slices.
+//!
+//! The rest of a slice that does not fill a vector is padded to a full one and takes the same instructions, so the
+//! result of an element depends on neither its position nor the length of the slice.
+
+use crate::Element;
+use crate::simd::{Isa, Kernel, Simd};
+
+/// No vector has more lanes.
+const MAX_LANES: usize = 16;
+
+/// A function of one vector.
+pub(super) trait Unary<T: Element>: Copy {
+    fn apply<S: Simd<T>>(self, simd: S, x: S::Vector) -> S::Vector;
+}
+
+/// A function of two vectors.
+pub(super) trait Binary<T: Element>: Copy {
+    fn apply<S: Simd<T>>(self, simd: S, a: S::Vector, b: S::Vector) -> S::Vector;
+}
+
+/// `values ← function(values)`
+pub(super) fn map<T: Element, F: Unary<T>>(isa: Isa, function: F, values: &mut [T]) {
+    T::dispatch_on(isa, Map { function, values });
+}
+
+/// `b ← function(a, b)` over slices of equal length.
+pub(super) fn zip_map<T: Element, F: Binary<T>>(isa: Isa, function: F, a: &[T], b: &mut [T]) {
+    T::dispatch_on(isa, ZipMap { function, a, b });
+}
+
+struct Map<'a, T, F> {
+    function: F,
+    values: &'a mut [T],
+}
+
+impl<T: Element, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { function, values } = self;
+        let mut vectors = values.chunks_exact_mut(S::LANES);
+        for chunk in &mut vectors {
+            let result = function.apply(simd, simd.load(chunk));
+            simd.store(chunk, result);
+        }
+        let rest = vectors.into_remainder();
+        if !rest.is_empty() {
+            let mut padded = [T::zero(); MAX_LANES];
+            padded[..rest.len()].copy_from_slice(rest);
+            let result = function.apply(simd, simd.load(&padded));
+            simd.store(&mut padded, result);
+            rest.copy_from_slice(&padded[..rest.len()]);
+        }
+    }
+}
+
+struct ZipMap<'a, T, F> {
+    function: F,
+    a: &'a [T],
+    b: &'a mut [T],
+}
+
+impl<T: Element, F: Binary<T>> Kernel<T> for ZipMap<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { function, a, b } = self;
+        let mut a_vectors = a.chunks_exact(S::LANES);
+        let mut b_vectors = b.chunks_exact_mut(S::LANES);
+        for (a, b) in (&mut a_vectors).zip(&mut b_vectors) {
+            let result = function.apply(simd, simd.load(a), simd.load(b));
+            simd.store(b, result);
+        }
+        let (a, b) = (a_vectors.remainder(), b_vectors.into_remainder());
+        if !b.is_empty() {
+            let (mut a_padded, mut b_padded) = ([T::zero(); MAX_LANES], [T::zero(); MAX_LANES]);
+            a_padded[..a.len()].copy_from_slice(a);
+            b_padded[..b.len()].copy_from_slice(b);
+            let result = function.apply(simd, simd.load(&a_padded), simd.load(&b_padded));
+            simd.store(&mut b_padded, result);
+            b.copy_from_slice(&b_padded[..b.len()]);
+        }
+    }
+}
