@@ -26,6 +26,8 @@ use crate::{Element, TensorError, check_axis};
 mod double;
 mod map;
 mod single;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use map::{Binary, Unary, map, zip_map};
