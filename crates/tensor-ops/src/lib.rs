@@ -10,6 +10,7 @@ mod im2col;
 pub mod init;
 mod linear;
 pub mod optim;
+mod packed;
 mod parameters;
 mod simd;
 #[cfg(feature = "testing")]
@@ -25,6 +26,10 @@ pub use error::{TensorError, check_axis, check_lengths, check_not_empty};
 pub use gemm::{gemm, gemm_serial};
 pub use im2col::{col2im, col2im_reference, im2col, im2col_reference};
 pub use linear::{Linear, LinearConfig, LinearGradients, LinearTrace, linear_backward, linear_into};
+pub use packed::{
+    CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, LstmStep, LstmStepBackward, OUTPUT_GATE, PackedMatrix,
+    ProductStart, Run, lstm_step, lstm_step_backward,
+};
 pub use parameters::{ParameterError, Parameters, load_parameters, visit_part, visit_part_mut};
 pub use simd::{ISA_VARIABLE, Isa};
 pub use window::{Padding, Window};

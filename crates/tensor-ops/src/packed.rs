@@ -1,0 +1,238 @@
+//! Matrices packed once for many products, and the recurrent kernels that run on them.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+
+use crate::packed::buffer::AlignedBuffer;
+use crate::packed::kernel::{Origin, Rows, Target, VECTORS, product};
+use crate::simd::{Kernel, Simd};
+use crate::{Element, Isa, TensorError, check_axis, check_not_empty};
+
+mod buffer;
+mod gates;
+mod kernel;
+mod lstm;
+mod pack;
+#[cfg(test)]
+mod tests;
+
+pub use gates::{CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, OUTPUT_GATE};
+pub use lstm::{LstmStep, LstmStepBackward, lstm_step, lstm_step_backward};
+pub use pack::Run;
+
+/// Multiply-adds that a thread should have: fewer are done before another thread has woken up.
+const LEAST_WORK: usize = 1 << 18;
+
+/// What the elements of a product start from.
+#[derive(Clone, Copy, Debug)]
+pub enum ProductStart<'a, T> {
+    /// Zero: the destination is written, never read.
+    Zero,
+    /// A value for each column, such as a bias: the destination is written, never read.
+    Row(&'a [T]),
+    /// The values of the destination: the product is added to them.
+    Output,
+}
+
+/// The right operand B of products C = A·B, laid out once for the kernel of this CPU.
+///
+/// The columns are cut into panels of a few vectors, and a panel holds its part of every row of B one after another, so
+/// that a product streams B once: a product with few rows runs at the speed of memory, one with many at that of the
+/// arithmetic units.
+///
+/// An element of C is computed from its row of A and its column of B in one order, rising along the depth, whatever the
+/// number of rows, their positions and the number of threads: the same row gives the same bits everywhere.
+///
+/// ```
+/// use ndarray::array;
+/// use tensor_ops::{PackedMatrix, ProductStart};
+///
+/// let weight = array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+/// let packed = PackedMatrix::new(weight.t())?;
+/// let mut output = array![[f32::NAN, f32::NAN]];
+/// packed.multiply(array![[1.0, 0.0, -1.0]].view(), ProductStart::Zero, output.view_mut())?;
+/// assert_eq!(output, array![[-2.0, -2.0]]);
+/// # Ok::<(), tensor_ops::TensorError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PackedMatrix<T> {
+    panels: AlignedBuffer<T>,
+    depth: usize,
+    columns: usize,
+    /// Columns of a panel.
+    width: usize,
+    isa: Isa,
+}
+
+impl<T: Element> PackedMatrix<T> {
+    /// Packs the matrix `[depth, columns]`, of any strides.
+    ///
+    /// # Errors
+    /// [`TensorError::EmptyAxis`] if an axis has no entry.
+    pub fn new(matrix: ArrayView2<'_, T>) -> Result<Self, TensorError> {
+        Self::with_isa(Isa::selected(), matrix)
+    }
+
+    /// Packs the matrix for the instructions `isa`, or for portable ones where the CPU lacks `isa`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_isa(isa: Isa, matrix: ArrayView2<'_, T>) -> Result<Self, TensorError> {
+        let (rows, columns) = matrix.dim();
+        Self::from_runs(isa, matrix, &[Run::whole(rows)], &[Run::whole(columns)])
+    }
+
+    /// The number of rows of B.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The number of columns of B.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The instructions that the matrix is packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// C = start + A·B for `a` `[rows, depth]` and `c` `[rows, columns]`, of any strides; fastest where the columns of C
+    /// lie side by side. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`TensorError::AxisSize`] if an axis of `a`, of `c` or of the start row does not fit.
+    pub fn multiply(
+        &self,
+        a: ArrayView2<'_, T>,
+        start: ProductStart<'_, T>,
+        c: ArrayViewMut2<'_, T>,
+    ) -> Result<(), TensorError> {
+        check_axis("PackedMatrix", "columns of the left operand", self.depth, a.ncols())?;
+        check_axis("PackedMatrix", "rows of the output", a.nrows(), c.nrows())?;
+        check_axis("PackedMatrix", "columns of the output", self.columns, c.ncols())?;
+        if let ProductStart::Row(row) = start {
+            check_axis("PackedMatrix", "columns of the start row", self.columns, row.len())?;
+        }
+        if a.nrows() > 0 {
+            let parts = self.parts(a.nrows());
+            self.multiply_parts(a, start, c, 0..self.panel_count(), parts);
+        }
+        Ok(())
+    }
+
+    /// The number of parts that a product with `rows` rows is worth.
+    fn parts(&self, rows: usize) -> usize {
+        let work = rows.max(2) * self.depth * self.columns;
+        if work < 2 * LEAST_WORK { 1 } else { rayon::current_num_threads().min(work / LEAST_WORK) }
+    }
+
+    fn panel_count(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// Computes the columns of `panels`, which are those of `c`, in `parts` parts.
+    fn multiply_parts(
+        &self,
+        a: ArrayView2<'_, T>,
+        start: ProductStart<'_, T>,
+        c: ArrayViewMut2<'_, T>,
+        panels: Range<usize>,
+        parts: usize,
+    ) {
+        if parts > 1 && panels.len() > 1 && (c.ncols() >= c.nrows() || c.nrows() < 2 * parts) {
+            let left = panels.len() * (parts / 2) / parts;
+            let left = left.max(1);
+            let middle = panels.start + left;
+            let (c_left, c_right) = c.split_at(Axis(1), left * self.width);
+            let (start_left, start_right) = match start {
+                ProductStart::Row(row) => (ProductStart::Row(&row[..left * self.width]), ProductStart::Row(&row[left * self.width..])),
+                other => (other, other),
+            };
+            rayon::join(
+                || self.multiply_parts(a, start_left, c_left, panels.start..middle, parts / 2),
+                || self.multiply_parts(a, start_right, c_right, middle..panels.end, parts - parts / 2),
+            );
+        } else if parts > 1 && c.nrows() > 1 {
+            let middle = (c.nrows() * (parts / 2) / parts).max(1);
+            let (c_upper, c_lower) = c.split_at(Axis(0), middle);
+            let (a_upper, a_lower) = a.split_at(Axis(0), middle);
+            rayon::join(
+                || self.multiply_parts(a_upper, start, c_upper, panels.clone(), parts / 2),
+                || self.multiply_parts(a_lower, start, c_lower, panels.clone(), parts - parts / 2),
+            );
+        } else {
+            T::dispatch_on(self.isa, Product { matrix: self, a, start, c, panels });
+        }
+    }
+
+    /// The first element of the panels from `panel`.
+    fn panels_from(&self, panel: usize) -> *const T {
+        self.panels.as_slice()[panel * self.width * self.depth..].as_ptr()
+    }
+}
+
+/// The elements in a vector of `isa`.
+fn lanes<T: Element>(isa: Isa) -> usize {
+    struct Lanes;
+    impl<T: Copy> Kernel<T> for Lanes {
+        type Output = usize;
+        #[inline(always)]
+        fn run<S: Simd<T>>(self, _: S) -> usize {
+            S::LANES
+        }
+    }
+    T::dispatch_on(isa, Lanes)
+}
+
+/// The rows of a view, as the kernels take them.
+fn rows_of<T: Element>(view: &ArrayView2<'_, T>) -> Rows<T> {
+    Rows {
+        pointer: view.as_ptr(),
+        row_stride: view.strides()[0],
+        depth_stride: view.strides()[1],
+        rows: view.nrows(),
+        depth: view.ncols(),
+    }
+}
+
+/// The destination of a view, as the kernels take it.
+fn target_of<T: Element>(view: &mut ArrayViewMut2<'_, T>) -> Target<T> {
+    Target {
+        pointer: view.as_mut_ptr(),
+        row_stride: view.strides()[0],
+        column_stride: view.strides()[1],
+        columns: view.ncols(),
+    }
+}
+
+/// The product of one thread.
+struct Product<'a, T> {
+    matrix: &'a PackedMatrix<T>,
+    a: ArrayView2<'a, T>,
+    start: ProductStart<'a, T>,
+    c: ArrayViewMut2<'a, T>,
+    panels: Range<usize>,
+}
+
+impl<T: Element> Kernel<T> for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, simd: S) {
+        debug_assert_eq!(self.matrix.width, VECTORS * S::LANES, "packed for these instructions");
+        let origin = match self.start {
+            ProductStart::Zero => Origin::Zero,
+            ProductStart::Row(row) => Origin::Row(row.as_ptr()),
+            ProductStart::Output => Origin::Output,
+        };
+        let panels = self.matrix.panels_from(self.panels.start);
+        // SAFETY: `multiply` checked that the shapes fit, `c` is borrowed uniquely and covers the columns of `panels`, and
+        // the matrix was packed with the width of `S`.
+        #[expect(unsafe_code, reason = "the kernel addresses its operands by pointer")]
+        unsafe {
+            product(simd, rows_of(&self.a), panels, origin, target_of(&mut self.c));
+        }
+    }
+}
