@@ -1,0 +1,155 @@
+//! The forward pass.
+
+use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis, s};
+use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, Start, Taps};
+
+use crate::config::NAME;
+use crate::sizes::{Sizes, for_each_task};
+use crate::{Conv2dConfig, Conv2dError, unrolled};
+
+/// Rows that a 1×1 convolution takes an image to have, at least this wide where that divides it.
+const POINTWISE_WIDTH: usize = 64;
+
+/// Convolves a batch of images, and applies the activation.
+///
+/// - `weight`: `[out_channels, in_channels / groups, kernel height, kernel width]`
+/// - `bias`: `[out_channels]`, where the configuration has one
+/// - `input`: `[batch, in_channels, height, width]`, any strides
+/// - `output`: `[batch, out_channels, output height, output width]`, any strides; its values are not read
+///
+/// # Errors
+/// [`Conv2dError`] if the configuration is invalid or a shape does not fit.
+///
+/// ```
+/// use conv2d::{Conv2dConfig, convolve_into};
+/// use ndarray::{Array4, array};
+///
+/// let config = Conv2dConfig { kernel: [1, 2], bias: false, ..Conv2dConfig::default() };
+/// let weight = array![[[[1.0, -1.0]]]];
+/// let mut output = Array4::zeros((1, 1, 1, 3));
+/// convolve_into(&config, weight.view(), None, array![[[[1.0, 4.0, 9.0, 16.0]]]].view(), output.view_mut())?;
+/// assert_eq!(output, array![[[[-3.0, -5.0, -7.0]]]]);
+/// # Ok::<(), conv2d::Conv2dError>(())
+/// ```
+pub fn convolve_into<T: Element>(
+    config: &Conv2dConfig,
+    weight: ArrayView4<'_, T>,
+    bias: Option<ArrayView1<'_, T>>,
+    input: ArrayView4<'_, T>,
+    output: ArrayViewMut4<'_, T>,
+) -> Result<(), Conv2dError> {
+    convolve_into_on(Isa::selected(), config, weight, bias, input, output)
+}
+
+/// [`convolve_into`] with the kernels of `isa`.
+pub(crate) fn convolve_into_on<T: Element>(
+    isa: Isa,
+    config: &Conv2dConfig,
+    weight: ArrayView4<'_, T>,
+    bias: Option<ArrayView1<'_, T>>,
+    input: ArrayView4<'_, T>,
+    output: ArrayViewMut4<'_, T>,
+) -> Result<(), Conv2dError> {
+    let sizes = Sizes::check(config, &weight, [0, 1, 2, 3].map(|axis| input.shape()[axis]))?;
+    sizes.check_bias(config, bias.as_ref())?;
+    sizes.check_output(["output batch", "output channels", "output height", "output width"], output.shape())?;
+    let weight = weight.as_standard_layout();
+    let bias = bias.as_ref().map(|bias| bias.as_standard_layout());
+    let bias = bias.as_ref().and_then(|bias| bias.as_slice());
+    let bounds = config.activation.bounds();
+    if uses_correlation(isa, &sizes) {
+        correlate(isa, &sizes, weight.view(), bias, bounds, input, output)
+    } else {
+        unrolled::convolve(&sizes, weight.view(), bias, bounds, input, output)
+    }
+}
+
+/// Whether the register kernels serve this CPU and shape; products through `matrixmultiply` serve the others, which would
+/// waste them on groups of one channel.
+pub(crate) fn uses_correlation(isa: Isa, sizes: &Sizes) -> bool {
+    isa != Isa::Portable || sizes.group_out == 1
+}
+
+fn correlate<T: Element>(
+    isa: Isa,
+    sizes: &Sizes,
+    weight: ArrayView4<'_, T>,
+    bias: Option<&[T]>,
+    bounds: Option<[T; 2]>,
+    input: ArrayView4<'_, T>,
+    mut output: ArrayViewMut4<'_, T>,
+) -> Result<(), Conv2dError> {
+    if let Some((sizes, input, output)) = flatten_pointwise(sizes, &input, &mut output) {
+        return correlate_bands(isa, &sizes, weight, bias, bounds, input, output);
+    }
+    correlate_bands(isa, sizes, weight, bias, bounds, input, output)
+}
+
+/// Views of other height and width: to a 1×1 convolution an image is a row of pixels, best cut into whole vectors.
+fn flatten_pointwise<'a, T: Element>(
+    sizes: &Sizes,
+    input: &ArrayView4<'a, T>,
+    output: &'a mut ArrayViewMut4<'_, T>,
+) -> Option<(Sizes, ArrayView4<'a, T>, ArrayViewMut4<'a, T>)> {
+    if !sizes.is_pointwise() {
+        return None;
+    }
+    let [height, width] = flat_size(sizes.input);
+    let input = input.into_shape_with_order((sizes.batch, sizes.in_channels, height, width)).ok()?;
+    let output = output.view_mut().into_shape_with_order((sizes.batch, sizes.out_channels, height, width)).ok()?;
+    Some((Sizes { input: [height, width], output: [height, width], ..*sizes }, input, output))
+}
+
+/// Height and width of the same product, the width a multiple of [`POINTWISE_WIDTH`] or of a vector where possible.
+pub(crate) fn flat_size([height, width]: [usize; 2]) -> [usize; 2] {
+    let pixels = height * width;
+    for multiple in [POINTWISE_WIDTH, 16, 8] {
+        if pixels % multiple == 0 {
+            return [pixels / multiple, multiple];
+        }
+    }
+    if pixels <= 1024 { [1, pixels] } else { [height, width] }
+}
+
+fn correlate_bands<T: Element>(
+    isa: Isa,
+    sizes: &Sizes,
+    weight: ArrayView4<'_, T>,
+    bias: Option<&[T]>,
+    bounds: Option<[T; 2]>,
+    input: ArrayView4<'_, T>,
+    mut output: ArrayViewMut4<'_, T>,
+) -> Result<(), Conv2dError> {
+    let Sizes { group_in, group_out, .. } = *sizes;
+    let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
+    let tap_count = taps.count();
+    let plan = Correlation::new(isa, taps, group_in, group_out).with_source_strides(&input.strides()[1..]);
+    let weight = weight.as_slice().unwrap_or_default();
+    let tap_offsets: Vec<usize> = (0..tap_count).collect();
+    let packed = (0..sizes.groups)
+        .map(|group| {
+            let weight = &weight[group * group_out * group_in * tap_count..];
+            CorrelationWeights::pack(&plan, group_out, weight, group_in * tap_count, tap_count, &tap_offsets)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let mut tasks = Vec::with_capacity(sizes.batch * sizes.output[0].div_ceil(plan.band_rows()));
+    for (image, output) in input.outer_iter().zip(output.outer_iter_mut()) {
+        let mut rest = output;
+        for first_row in (0..sizes.output[0]).step_by(plan.band_rows()) {
+            let rows = plan.band_rows().min(sizes.output[0] - first_row);
+            let (band, following) = rest.split_at(Axis(1), rows);
+            rest = following;
+            tasks.push((image, first_row, band));
+        }
+    }
+    for_each_task(sizes.is_parallel(), tasks, |(image, first_row, mut band)| {
+        for (group, weights) in packed.iter().enumerate() {
+            let source = image.slice(s![group * group_in..(group + 1) * group_in, .., ..]);
+            let target = band.slice_mut(s![group * group_out..(group + 1) * group_out, .., ..]);
+            let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias[group * group_out..(group + 1) * group_out]));
+            plan.multiply(weights, source, first_row, start, bounds, target)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,231 @@
+//! Correlations of images with small kernels in registers, without column matrices.
+//!
+//! A convolution, the gradient of its input and the gradient of its weights are all made of one pattern: an output
+//! position `(i, j)` meets the source pixels `(i·s_y + r, j·s_x + c)` for a set of row offsets `r` and column offsets
+//! `c`, the [`Taps`]. A [`Correlation`] copies the rows that a band of output rows needs into a buffer with zeros for the
+//! padding and with the columns of equal remainder modulo `s_x` side by side. Then the pixels that neighbouring output
+//! positions meet through one tap are neighbours in memory, whatever the stride and dilation, and a register tile reads
+//! them as whole vectors at `position + offset[tap]`. The buffer is about as large as the rows themselves, where a column
+//! matrix is larger by the number of taps.
+//!
+//! - [`Correlation::multiply`]: `out[m, i, j] = Σ_{k, r, c} weights[m, k, r, c] · source[k, i·s_y + r, j·s_x + c]`
+//! - [`Correlation::multiply_transposed`]: `sums[k, r, c, m] += Σ_{i, j} source[k, i·s_y + r, j·s_x + c] · grad[m, i, j]`
+//!
+//! Every output element is one chain of fused multiply-adds in the order of the sum (over channels, then taps; over
+//! positions), so it does not depend on its place in a tile, a band or a batch.
+
+use std::marker::PhantomData;
+
+use ndarray::{ArrayView3, ArrayViewMut3};
+
+use crate::{Element, Isa, TensorError, check_axis};
+
+mod fill;
+mod layout;
+mod product;
+mod scratch;
+mod taps;
+mod transposed;
+mod weights;
+
+use layout::{Direct, Layout};
+pub use scratch::with_scratch;
+pub use taps::{PhaseTaps, Taps};
+pub use weights::CorrelationWeights;
+
+/// What a correlation adds its sum to.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a, T> {
+    /// Nothing.
+    Zero,
+    /// One value per output channel.
+    Bias(&'a [T]),
+    /// What the output holds.
+    Existing,
+}
+
+/// A correlation of given sizes: where its pixels lie in the buffer, and how its work is divided.
+#[derive(Clone, Debug)]
+pub struct Correlation<T> {
+    isa: Isa,
+    taps: Taps,
+    channels: usize,
+    block_channels: usize,
+    band_rows: usize,
+    layout: Layout,
+    direct: Option<Direct>,
+    element: PhantomData<T>,
+}
+
+/// The most products in one chain before the sums go back to memory: a tile's share of the buffer stays in L1.
+const MAX_DEPTH: usize = 256;
+
+/// The size that bands are made for, a part of L2.
+const BUFFER_BYTES: usize = 96 << 10;
+
+/// Output positions of a band of [`Correlation::multiply_transposed`]: a panel of its gradient stays in L1.
+const TRANSPOSED_POSITIONS: usize = 256;
+
+/// Multiply-adds of a band below which a further band costs more than its parallelism gains.
+const MIN_BAND_WORK: usize = 1 << 20;
+
+impl<T: Element> Correlation<T> {
+    /// The correlation of `channels` source channels with `rows` kernels, for [`Self::multiply`].
+    pub fn new(isa: Isa, taps: Taps, channels: usize, rows: usize) -> Self {
+        let blocks = channels.saturating_mul(taps.count()).div_ceil(MAX_DEPTH).clamp(1, channels.max(1));
+        let block_channels = channels.div_ceil(blocks).max(1);
+        let work_per_row = rows.saturating_mul(channels).saturating_mul(taps.count() * taps.output[1]);
+        let bands = (work_per_row.saturating_mul(taps.output[0]) / MIN_BAND_WORK).clamp(1, 8);
+        let most_rows = taps.output[0].div_ceil(bands);
+        Self::with_blocks(isa, taps, channels, block_channels, most_rows)
+    }
+
+    /// The correlation of at most `channels` source channels, for [`Self::multiply_transposed`].
+    pub fn transposed(isa: Isa, taps: Taps, channels: usize) -> Self {
+        let most_rows = TRANSPOSED_POSITIONS / taps.output[1].max(1);
+        let rows = taps.source_rows(most_rows.clamp(1, taps.output[0].max(1)));
+        let row_bytes = (taps.output[1] * taps.stride[1] + 16) * size_of::<T>();
+        let block_channels = (BUFFER_BYTES / (rows * row_bytes).max(1)).clamp(1, channels.max(1));
+        Self::with_blocks(isa, taps, channels, block_channels, most_rows)
+    }
+
+    fn with_blocks(isa: Isa, taps: Taps, channels: usize, block_channels: usize, most_rows: usize) -> Self {
+        let lanes = lanes::<T>(isa);
+        let row_pitch = Layout::row_pitch(&taps, lanes);
+        let buffer_rows = BUFFER_BYTES / (block_channels * row_pitch * size_of::<T>()).max(1);
+        let fitting = buffer_rows.saturating_sub(taps.source_rows(1)) / taps.stride[0] + 1;
+        let band_rows = fitting.min(most_rows).clamp(1, taps.output[0].max(1));
+        let band_rows = taps.output[0].max(1).div_ceil(taps.output[0].max(1).div_ceil(band_rows));
+        let layout = Layout::new(&taps, block_channels, band_rows, lanes, size_of::<T>());
+        Self { isa, taps, channels, block_channels, band_rows, layout, direct: None, element: PhantomData }
+    }
+
+    /// Lets [`Self::multiply`] read sources with these `[channel, row, column]` strides in place, where the taps meet no
+    /// padding and neighbouring positions meet neighbouring pixels; other sources go through the buffer as before.
+    #[must_use]
+    pub fn with_source_strides(mut self, strides: &[isize]) -> Self {
+        let lanes = lanes::<T>(self.isa);
+        self.direct = Direct::new(&self.taps, self.block_channels, self.band_rows, lanes, strides, size_of::<T>());
+        self
+    }
+
+    /// The number of output rows in a band: the last band may have fewer.
+    pub fn band_rows(&self) -> usize {
+        self.band_rows
+    }
+
+    /// The taps.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
+    /// Correlates `source` with `weights` at a band of output rows.
+    ///
+    /// - `source`: `[channels, height, width]`, any strides
+    /// - `first_row`: the first output row of the band
+    /// - `clamp`: lower and upper bound of the output, which NaN passes
+    /// - `output`: `[rows, rows of the band, output width]`, any strides; not read unless `start` is
+    ///   [`Start::Existing`]
+    ///
+    /// # Errors
+    /// [`TensorError`] if a shape differs from the plan or `weights` were packed for another one.
+    pub fn multiply(
+        &self,
+        weights: &CorrelationWeights<T>,
+        source: ArrayView3<'_, T>,
+        first_row: usize,
+        start: Start<'_, T>,
+        clamp: Option<[T; 2]>,
+        output: ArrayViewMut3<'_, T>,
+    ) -> Result<(), TensorError> {
+        const NAME: &str = "Correlation";
+        let (channels, height, width) = source.dim();
+        let (rows, band_rows, output_width) = output.dim();
+        check_axis(NAME, "source channels", self.channels, channels)?;
+        check_axis(NAME, "source height", self.taps.source[0], height)?;
+        check_axis(NAME, "source width", self.taps.source[1], width)?;
+        check_axis(NAME, "output width", self.taps.output[1], output_width)?;
+        check_axis(NAME, "output channels", weights.rows(), rows)?;
+        weights.check(NAME, self)?;
+        if let Start::Bias(bias) = start {
+            check_axis(NAME, "bias", rows, bias.len())?;
+        }
+        if band_rows > self.band_rows || first_row + band_rows > self.taps.output[0] {
+            let end = self.taps.output[0].min(first_row + self.band_rows);
+            let found = first_row + band_rows;
+            return Err(TensorError::IndexOutOfRange { operation: NAME, index: "output row", item: 0, found, end });
+        }
+        product::run(self, weights, source, first_row, start, clamp, output);
+        Ok(())
+    }
+
+    /// The elements of the sums of [`Self::multiply_transposed`] for `rows` channels of the gradient.
+    pub fn sums_len(&self, rows: usize) -> usize {
+        transposed::Sums::of(self, rows).len()
+    }
+
+    /// Adds the products of all pixels of `source` with all gradients that they meet to `sums`.
+    ///
+    /// - `source`: `[at most channels, height, width]`, any strides
+    /// - `grad_output`: `[rows, output height, output width]`, any strides
+    /// - `sums`: of [`Self::sums_len`] elements, 0 at first, in an order that [`Self::add_sums`] knows
+    ///
+    /// # Errors
+    /// [`TensorError`] if a shape differs from the plan.
+    pub fn multiply_transposed(
+        &self,
+        source: ArrayView3<'_, T>,
+        grad_output: ArrayView3<'_, T>,
+        sums: &mut [T],
+    ) -> Result<(), TensorError> {
+        const NAME: &str = "Correlation";
+        let (channels, height, width) = source.dim();
+        let (rows, output_height, output_width) = grad_output.dim();
+        check_axis(NAME, "source channels", self.channels.min(channels), channels)?;
+        check_axis(NAME, "source height", self.taps.source[0], height)?;
+        check_axis(NAME, "source width", self.taps.source[1], width)?;
+        check_axis(NAME, "gradient height", self.taps.output[0], output_height)?;
+        check_axis(NAME, "gradient width", self.taps.output[1], output_width)?;
+        check_axis(NAME, "sums", self.sums_len(rows), sums.len())?;
+        transposed::run(self, source, grad_output, sums);
+        Ok(())
+    }
+
+    /// Adds the sums of [`Self::multiply_transposed`] for channel `row` of the gradient to `gradient`:
+    /// `[channels · taps]`, or a shorter one for fewer channels.
+    ///
+    /// # Errors
+    /// [`TensorError`] if `sums` or `gradient` has another length than the plan says.
+    pub fn add_sums(&self, sums: &[T], rows: usize, row: usize, gradient: &mut [T]) -> Result<(), TensorError> {
+        const NAME: &str = "Correlation";
+        check_axis(NAME, "sums", self.sums_len(rows), sums.len())?;
+        let most = self.channels * self.taps.count();
+        check_axis(NAME, "gradient", most.min(gradient.len()), gradient.len())?;
+        if row >= rows {
+            return Err(TensorError::IndexOutOfRange { operation: NAME, index: "row", item: 0, found: row, end: rows });
+        }
+        transposed::Sums::of(self, rows).add_row(sums, row, gradient);
+        Ok(())
+    }
+}
+
+/// The elements in a vector register.
+fn lanes<T>(isa: Isa) -> usize {
+    match isa {
+        Isa::Portable | Isa::Avx2 => 32 / size_of::<T>(),
+        Isa::Avx512 => 64 / size_of::<T>(),
+    }
+}
+
+/// The most elements in a vector register.
+const MAX_LANES: usize = 16;
+
+/// How many of `left` vectors the next tile takes: three, and never a single one after others.
+#[inline(always)]
+fn tile_vectors(left: usize) -> usize {
+    match left {
+        1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    }
+}
