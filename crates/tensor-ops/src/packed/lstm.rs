@@ -76,8 +76,10 @@ pub struct LstmStepBackward<'a, T> {
     pub previous_cell: ArrayView2<'a, T>,
     /// c, `[rows, U]`.
     pub cell: ArrayView2<'a, T>,
-    /// On entry i, f, g and o; on return the gradient of the sums before them; `[rows, 4U]`.
-    pub gates: ArrayViewMut2<'a, T>,
+    /// i, f, g and o, `[rows, 4U]`.
+    pub gates: ArrayView2<'a, T>,
+    /// On return the gradient of the sums before the gates, `[rows, 4U]`; not read.
+    pub grad_gates: ArrayViewMut2<'a, T>,
     /// On entry the gradient of h from outside the recurrence; the part of the step that follows is added; `[rows, U]`.
     pub grad_hidden: ArrayViewMut2<'a, T>,
     /// On entry the gradient of c from the step that follows; on return that of c'; `[rows, U]`.
@@ -106,6 +108,7 @@ pub fn lstm_step_backward<T: Element>(step: LstmStepBackward<'_, T>) -> Result<(
     check_rows(NAME, "previous cell values", step.previous_cell.view(), rows, units)?;
     check_rows(NAME, "cell values", step.cell.view(), rows, units)?;
     check_rows(NAME, "gates", step.gates.view(), rows, GATES * units)?;
+    check_rows(NAME, "gradient of gates", step.grad_gates.view(), rows, GATES * units)?;
     check_rows(NAME, "gradient of hidden values", step.grad_hidden.view(), rows, units)?;
     check_rows(NAME, "gradient of cell values", step.grad_cell.view(), rows, units)?;
     if rows > 0 {
@@ -179,10 +182,7 @@ fn forward_parts<T: Element>(step: LstmStep<'_, T>, unit: usize, parts: usize) {
             peepholes: right.peepholes,
             previous_hidden: right.previous_hidden,
         };
-        rayon::join(
-            || forward_parts(left, unit, parts / 2),
-            || forward_parts(right, unit + units, parts - parts / 2),
-        );
+        rayon::join(|| forward_parts(left, unit, parts / 2), || forward_parts(right, unit + units, parts - parts / 2));
     } else {
         T::dispatch_on(step.recurrent.isa, Forward { step, unit });
     }
@@ -278,12 +278,14 @@ fn backward_parts<T: Element>(step: LstmStepBackward<'_, T>, panels: Range<usize
         let (previous_cell, previous_cell_right) = step.previous_cell.split_at(Axis(1), units);
         let (cell, cell_right) = step.cell.split_at(Axis(1), units);
         let (gates, gates_right) = step.gates.split_at(Axis(1), GATES * units);
+        let (grad_gates, grad_gates_right) = step.grad_gates.split_at(Axis(1), GATES * units);
         let (grad_hidden, grad_hidden_right) = step.grad_hidden.split_at(Axis(1), units);
         let (grad_cell, grad_cell_right) = step.grad_cell.split_at(Axis(1), units);
         let right = LstmStepBackward {
             previous_cell: previous_cell_right,
             cell: cell_right,
             gates: gates_right,
+            grad_gates: grad_gates_right,
             grad_hidden: grad_hidden_right,
             grad_cell: grad_cell_right,
             ..step
@@ -292,6 +294,7 @@ fn backward_parts<T: Element>(step: LstmStepBackward<'_, T>, panels: Range<usize
             previous_cell,
             cell,
             gates,
+            grad_gates,
             grad_hidden,
             grad_cell,
             recurrent: right.recurrent,
@@ -354,7 +357,7 @@ unsafe fn gradients_of_units<T: Element, S: Simd<T>>(
         let one = simd.splat(T::one());
         // x(1 − x), the derivative of σ where x is its value.
         let slope = |x: S::Vector| simd.mul(x, simd.sub(one, x));
-        let gates = row_mut(&mut step.gates, row).add(GATES * column);
+        let gates = row_of(&step.gates, row).add(GATES * column);
         let gate = |position: usize| gates.add(position * S::LANES);
         let input = simd.load_ptr(gate(INPUT_GATE));
         let forget = simd.load_ptr(gate(FORGET_GATE));
@@ -384,10 +387,11 @@ unsafe fn gradients_of_units<T: Element, S: Simd<T>>(
             grad_previous = simd.mul_add(of_forget, grad_forget, grad_previous);
         }
 
-        simd.store_ptr(gate(INPUT_GATE), grad_input);
-        simd.store_ptr(gate(FORGET_GATE), grad_forget);
-        simd.store_ptr(gate(CELL_GATE), grad_candidate);
-        simd.store_ptr(gate(OUTPUT_GATE), grad_output);
+        let grad_gates = row_mut(&mut step.grad_gates, row).add(GATES * column);
+        simd.store_ptr(grad_gates.add(INPUT_GATE * S::LANES), grad_input);
+        simd.store_ptr(grad_gates.add(FORGET_GATE * S::LANES), grad_forget);
+        simd.store_ptr(grad_gates.add(CELL_GATE * S::LANES), grad_candidate);
+        simd.store_ptr(grad_gates.add(OUTPUT_GATE * S::LANES), grad_output);
         simd.store_ptr(grad_cell_at, grad_previous);
     }
 }

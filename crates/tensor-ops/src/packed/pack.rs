@@ -39,12 +39,7 @@ impl<T: Element> PackedMatrix<T> {
     /// # Errors
     /// [`TensorError::EmptyAxis`] if there are no rows or no columns, [`TensorError::IndexOutOfRange`] if a run reaches
     /// beyond the source, [`TensorError::InvalidOption`] if a run is longer than its padded length.
-    pub fn from_runs(
-        isa: Isa,
-        source: ArrayView2<'_, T>,
-        rows: &[Run],
-        columns: &[Run],
-    ) -> Result<Self, TensorError> {
+    pub fn from_runs(isa: Isa, source: ArrayView2<'_, T>, rows: &[Run], columns: &[Run]) -> Result<Self, TensorError> {
         check_runs("row", rows, source.nrows())?;
         check_runs("column", columns, source.ncols())?;
         let depth = rows.iter().map(|run| run.padded).sum::<usize>();

@@ -233,8 +233,7 @@ fn check_steps<T: Element>() {
                 let context = format!("{} {isa} {rows}×{units}, peepholes {with_peepholes}", T::NAME);
                 let layout = GateLayout::new::<T>(isa, units);
                 let weight = random::<f64>(&mut rng, 4 * units, units);
-                let [input, h0, c0] =
-                    [4 * units, units, units].map(|columns| random::<f64>(&mut rng, rows, columns));
+                let [input, h0, c0] = [4 * units, units, units].map(|columns| random::<f64>(&mut rng, rows, columns));
                 let mut peepholes = Array2::zeros((3, units));
                 if with_peepholes {
                     peepholes = random::<f64>(&mut rng, 3, units);
@@ -278,13 +277,16 @@ fn check_steps<T: Element>() {
                 let next = random::<f64>(&mut rng, rows, 4 * units);
                 let next_interleaved = interleave::<T>(&next, &layout);
                 let (mut dh, mut dc) = (pad::<T>(&grad_h, &layout), pad::<T>(&grad_c, &layout));
+                let forward_gates =
+                    std::mem::replace(&mut actual_gates, Array2::from_elem((rows, layout.width()), T::nan()));
                 lstm_step_backward(LstmStepBackward {
                     recurrent: &backward,
                     peepholes: peephole_slice,
                     next_gradient: Some(next_interleaved.view()),
                     previous_cell: c_in.view(),
                     cell: c_out.view(),
-                    gates: actual_gates.view_mut(),
+                    gates: forward_gates.view(),
+                    grad_gates: actual_gates.view_mut(),
                     grad_hidden: dh.view_mut(),
                     grad_cell: dc.view_mut(),
                 })
@@ -338,8 +340,7 @@ fn steps_refuse_shapes_that_do_not_fit() {
     let layout = GateLayout::new::<f32>(Isa::selected(), 5);
     let (units, width) = (layout.padded_units(), layout.width());
     let weight = Array2::<f32>::zeros((20, 5));
-    let packed =
-        PackedMatrix::from_runs(layout.isa(), weight.t(), &[layout.unit_run()], &layout.gate_runs()).unwrap();
+    let packed = PackedMatrix::from_runs(layout.isa(), weight.t(), &[layout.unit_run()], &layout.gate_runs()).unwrap();
     let step = |previous: (usize, usize), gates: (usize, usize), peepholes: usize| {
         let peepholes = Array1::zeros(peepholes);
         lstm_step(LstmStep {

@@ -1,0 +1,116 @@
+//! Parameters packed for the kernels.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, s};
+use tensor_ops::{Element, GATES, GateLayout, Isa, PackedMatrix, Run};
+
+use crate::{Lstm, LstmConfig, LstmError, LstmState, LstmStream, LstmWeights, PEEPHOLES};
+
+/// An LSTM for inference: the parameters of an [`Lstm`], laid out once for the kernels of this CPU.
+///
+/// It keeps the values that the [`Lstm`] had when it was packed. Packing costs about as much as reading the parameters a
+/// few times; who runs many short sequences through the same parameters packs them once.
+///
+/// ```
+/// use lstm::{Lstm, LstmConfig};
+/// use ndarray::Array3;
+/// use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
+///
+/// let lstm = Lstm::<f32>::new(LstmConfig::new(8, 16), &mut StdRng::seed_from_u64(7))?;
+/// let packed = lstm.pack()?;
+/// let clip = Array3::ones((1, 5, 8));
+/// assert_eq!(packed.forward(clip.view(), None, None)?, lstm.forward(clip.view(), None, None)?);
+/// # Ok::<(), lstm::LstmError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PackedLstm<T> {
+    pub(crate) config: LstmConfig,
+    pub(crate) layout: GateLayout,
+    /// In the order of [`Lstm::directions`].
+    pub(crate) directions: Vec<PackedDirection<T>>,
+}
+
+/// One direction of one layer.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedDirection<T> {
+    /// Wᵀ, `[input, gates]`, with the gates in the order of the layout, as in all that follows.
+    pub(crate) input: PackedMatrix<T>,
+    /// Rᵀ, `[units, gates]`.
+    pub(crate) recurrent: PackedMatrix<T>,
+    /// The sum of both biases.
+    pub(crate) bias: Vec<T>,
+    /// Peepholes of i, f and o, one after another.
+    pub(crate) peepholes: Option<Vec<T>>,
+}
+
+impl<T: Element> Lstm<T> {
+    /// Packs the parameters for inference.
+    ///
+    /// # Errors
+    /// [`LstmError`] if a public array has another shape than the configuration asks for.
+    pub fn pack(&self) -> Result<PackedLstm<T>, LstmError> {
+        self.check()?;
+        let config = self.config().clone();
+        let layout = GateLayout::new::<T>(Isa::selected(), config.hidden_size);
+        let directions = self.directions.iter().enumerate().map(|(index, weights)| {
+            let inputs = input_runs(&config, &layout, index / config.directions());
+            PackedDirection::new(weights, &layout, &inputs)
+        });
+        let directions = directions.collect::<Result<_, _>>()?;
+        Ok(PackedLstm { config, layout, directions })
+    }
+}
+
+impl<T: Element> PackedLstm<T> {
+    /// The configuration.
+    pub fn config(&self) -> &LstmConfig {
+        &self.config
+    }
+
+    /// A stream of `batch` sequences that start from `initial`, or from zeros.
+    ///
+    /// # Errors
+    /// [`LstmError::BidirectionalStream`] if there is a reverse direction, [`LstmError::Tensor`] for an empty batch or a
+    /// wrong shape of the state.
+    pub fn stream(self: Arc<Self>, batch: usize, initial: Option<&LstmState<T>>) -> Result<LstmStream<T>, LstmError> {
+        LstmStream::new(self, batch, initial)
+    }
+}
+
+/// The features that a layer reads: those of the input, or the padded units of each direction of the layer below.
+pub(crate) fn input_runs(config: &LstmConfig, layout: &GateLayout, layer: usize) -> Vec<Run> {
+    if layer == 0 {
+        return vec![Run::whole(config.input_size)];
+    }
+    let run = layout.unit_run();
+    (0..config.directions()).map(|direction| Run { start: direction * config.hidden_size, ..run }).collect()
+}
+
+impl<T: Element> PackedDirection<T> {
+    fn new(weights: &LstmWeights<T>, layout: &GateLayout, inputs: &[Run]) -> Result<Self, LstmError> {
+        let (isa, gates) = (layout.isa(), layout.gate_runs());
+        let mut bias = vec![T::zero(); layout.width()];
+        if let (Some(bias_ih), Some(bias_hh)) = (&weights.bias_ih, &weights.bias_hh) {
+            for gate in 0..GATES {
+                for unit in 0..layout.units() {
+                    let row = gate * layout.units() + unit;
+                    bias[layout.column(gate, unit)] = bias_ih[row] + bias_hh[row];
+                }
+            }
+        }
+        Ok(Self {
+            input: PackedMatrix::from_runs(isa, weights.weight_ih.t(), inputs, &gates)?,
+            recurrent: PackedMatrix::from_runs(isa, weights.weight_hh.t(), &[layout.unit_run()], &gates)?,
+            bias,
+            peepholes: weights.peepholes.as_ref().map(|peepholes| padded_peepholes(peepholes, layout)),
+        })
+    }
+}
+
+/// `[3, hidden]` with zeros up to the padded units.
+pub(crate) fn padded_peepholes<T: Element>(peepholes: &Array2<T>, layout: &GateLayout) -> Vec<T> {
+    let mut padded = Array2::zeros((PEEPHOLES, layout.padded_units()));
+    padded.slice_mut(s![.., ..layout.units()]).assign(peepholes);
+    padded.into_raw_vec_and_offset().0
+}
