@@ -21,7 +21,7 @@ const OPERATION: &str = "Dropout";
 /// let mut rng = StdRng::seed_from_u64(1);
 /// let (output, trace) = dropout.forward_training(Array1::<f32>::ones(8).view(), &mut rng);
 /// assert!(output.iter().all(|&v| v == 0.0 || v == 2.0));
-/// let grad_input = dropout.backward(&trace, Array1::ones(8).view())?;
+/// let grad_input = dropout.backward(&trace, Array1::<f32>::ones(8).view())?;
 /// assert_eq!(grad_input, output);
 /// # Ok::<(), tensor_ops::TensorError>(())
 /// ```

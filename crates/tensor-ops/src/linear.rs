@@ -184,6 +184,15 @@ impl<T: Element> Parameters<T> for Linear<T> {
 ///
 /// # Errors
 /// [`TensorError`] if there are no items or the sizes do not fit.
+///
+/// ```
+/// use ndarray::{Array2, array};
+/// let (input, weight, bias) = (array![[1.0, 2.0]], array![[3.0, 4.0], [5.0, 6.0]], array![0.5, -0.5]);
+/// let mut output = Array2::zeros((1, 2));
+/// tensor_ops::linear_into(input.view(), weight.view(), Some(bias.view()), output.view_mut())?;
+/// assert_eq!(output, array![[11.5, 16.5]]);
+/// # Ok::<(), tensor_ops::TensorError>(())
+/// ```
 pub fn linear_into<T: Element>(
     input: ArrayView2<'_, T>,
     weight: ArrayView2<'_, T>,
@@ -212,6 +221,16 @@ pub fn linear_into<T: Element>(
 ///
 /// # Errors
 /// [`TensorError`] if there are no items or the sizes do not fit.
+///
+/// ```
+/// use ndarray::array;
+/// let (input, weight) = (array![[1.0, 2.0]], array![[3.0, 4.0], [5.0, 6.0]]);
+/// let gradients = tensor_ops::linear_backward(input.view(), weight.view(), true, array![[1.0, 10.0]].view())?;
+/// assert_eq!(gradients.input, array![[53.0, 64.0]]);
+/// assert_eq!(gradients.parameters.weight, array![[1.0, 2.0], [10.0, 20.0]]);
+/// assert_eq!(gradients.parameters.bias, Some(array![1.0, 10.0]));
+/// # Ok::<(), tensor_ops::TensorError>(())
+/// ```
 pub fn linear_backward<T: Element>(
     input: ArrayView2<'_, T>,
     weight: ArrayView2<'_, T>,

@@ -1,4 +1,4 @@
-//! Adam, AdamW and AMSGrad.
+//! Adam, `AdamW` and `AMSGrad`.
 //!
 //! At step t, with weight decay λ:
 //!
@@ -8,6 +8,7 @@
 //! v ← β₂ v + (1 − β₂) g²
 //! u = v                                    AMSGrad: u ← max(u, v)
 //! θ ← θ − η / (1 − β₁ᵗ) · m / (√u / √(1 − β₂ᵗ) + ε)
+//!   = θ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√u + ε √(1 − β₂ᵗ))
 //! ```
 //!
 //! Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; Reddi et al., "On the convergence of Adam
@@ -15,7 +16,7 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::error::{check_decay_rate, check_not_negative};
+use super::error::{check_decay_rate, check_not_negative, check_positive};
 use super::group::{Options, check_groups};
 use super::state::State;
 use super::update::{Rule, Step};
@@ -29,7 +30,7 @@ pub struct AdamConfig {
     pub beta1: f64,
     /// β₂, the decay of the mean square, in 0..1.
     pub beta2: f64,
-    /// ε, added to the root.
+    /// ε, added to the root; greater than 0.
     pub epsilon: f64,
     /// λ
     pub weight_decay: f64,
@@ -63,7 +64,7 @@ impl AdamConfig {
     }
 }
 
-/// Adam; `AdamW` and AMSGrad by configuration.
+/// Adam; `AdamW` and `AMSGrad` by configuration.
 ///
 /// ```
 /// use ndarray::array;
@@ -92,7 +93,7 @@ impl<T: Element> Adam<T> {
         let operation = "Adam";
         check_decay_rate(operation, "beta1", config.beta1)?;
         check_decay_rate(operation, "beta2", config.beta2)?;
-        check_not_negative(operation, "epsilon", config.epsilon)?;
+        check_positive(operation, "epsilon", config.epsilon)?;
         check_not_negative(operation, "weight_decay", config.weight_decay)?;
         check_groups(operation, &config.groups)?;
         let max_exp_avg_sq = config.amsgrad.then_some("max_exp_avg_sq");
@@ -149,13 +150,12 @@ struct AdamRule<T, const AMSGRAD: bool> {
     gradient_decay: T,
     /// 1 − η λ of the decoupled form.
     value_factor: T,
-    /// η / (1 − β₁ᵗ)
+    /// η √(1 − β₂ᵗ) / (1 − β₁ᵗ)
     step_size: T,
     one_minus_beta1: T,
     beta2: T,
     one_minus_beta2: T,
-    /// √(1 − β₂ᵗ)
-    root_correction: T,
+    /// ε √(1 − β₂ᵗ)
     epsilon: T,
 }
 
@@ -164,18 +164,19 @@ fn rule<T: Element, const AMSGRAD: bool>(
     config: &AdamConfig,
     time: f64,
 ) -> impl Fn(Options, f64) -> AdamRule<T, AMSGRAD> {
+    let correction = (1.0 - config.beta2.powf(time)).sqrt();
+    let step_factor = correction / (1.0 - config.beta1.powf(time));
     move |options, learning_rate| {
         let (gradient_decay, value_decay) =
             if config.decoupled { (0.0, options.weight_decay) } else { (options.weight_decay, 0.0) };
         AdamRule {
             gradient_decay: T::from_f64(gradient_decay),
             value_factor: T::from_f64(1.0 - learning_rate * value_decay),
-            step_size: T::from_f64(learning_rate / (1.0 - config.beta1.powf(time))),
+            step_size: T::from_f64(learning_rate * step_factor),
             one_minus_beta1: T::from_f64(1.0 - config.beta1),
             beta2: T::from_f64(config.beta2),
             one_minus_beta2: T::from_f64(1.0 - config.beta2),
-            root_correction: T::from_f64((1.0 - config.beta2.powf(time)).sqrt()),
-            epsilon: T::from_f64(config.epsilon),
+            epsilon: T::from_f64(config.epsilon * correction),
         }
     }
 }
@@ -190,7 +191,7 @@ impl<T: Element, const AMSGRAD: bool> Rule<T, 3> for AdamRule<T, AMSGRAD> {
         let mean = mean + self.one_minus_beta1 * (gradient - mean);
         let mean_square = self.beta2 * mean_square + self.one_minus_beta2 * (gradient * gradient);
         let largest = if !AMSGRAD || mean_square > largest { mean_square } else { largest };
-        let root = largest.sqrt() / self.root_correction + self.epsilon;
-        (value - self.step_size * (mean / root), [mean, mean_square, largest])
+        let direction = mean / (largest.sqrt() + self.epsilon);
+        (value - self.step_size * direction, [mean, mean_square, largest])
     }
 }

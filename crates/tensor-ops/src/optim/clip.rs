@@ -58,7 +58,7 @@ pub fn global_norm<T: Element>(gradients: &dyn Parameters<T>) -> f64 {
 /// use ndarray::array;
 /// use tensor_ops::{Linear, optim};
 ///
-/// let mut gradients = Linear { weight: array![[2.0, 1.0]], bias: Some(array![2.0]) };
+/// let mut gradients = Linear { weight: array![[2.0_f64, 1.0]], bias: Some(array![2.0]) };
 /// assert_eq!(optim::clip_global_norm(&mut gradients, 1.5)?, 3.0);
 /// assert!((gradients.weight[[0, 0]] - 1.0).abs() < 1e-6);
 /// # Ok::<(), tensor_ops::optim::OptimizerError>(())
@@ -119,5 +119,25 @@ impl<T: Element> Kernel<T> for SumOfSquares<'_, T> {
             *sum += value.to_f64() * value.to_f64();
         }
         sums.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use crate::simd::Dispatch;
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        for length in [0, 1, 31, 32, 33, 1_000] {
+            let values: Vec<f32> = (0..length).map(|i| (i as f32 * 0.7).sin()).collect();
+            let expected: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+            let portable = f32::dispatch_on(Isa::Portable, SumOfSquares(&values));
+            assert!((portable - expected).abs() <= 1e-13 * expected);
+            for isa in Isa::available() {
+                assert_eq!(f32::dispatch_on(isa, SumOfSquares(&values)).to_bits(), portable.to_bits(), "{isa}");
+            }
+        }
     }
 }

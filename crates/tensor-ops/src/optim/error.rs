@@ -97,6 +97,11 @@ pub(super) fn check_not_negative(operation: &'static str, option: &'static str, 
     check_option(operation, option, "finite and not negative", value, value.is_finite() && value >= 0.0)
 }
 
+/// Checks that an option is finite and greater than 0.
+pub(super) fn check_positive(operation: &'static str, option: &'static str, value: f64) -> Result<(), TensorError> {
+    check_option(operation, option, "finite and greater than 0", value, value.is_finite() && value > 0.0)
+}
+
 /// Checks that an option is in 0..1.
 pub(super) fn check_decay_rate(operation: &'static str, option: &'static str, value: f64) -> Result<(), TensorError> {
     check_option(operation, option, "at least 0 and less than 1", value, (0.0..1.0).contains(&value))

@@ -1,6 +1,6 @@
 //! The one-cycle schedule: a warm-up to the largest learning rate, then a long descent.
 
-use super::error::check_option;
+use super::error::{check_option, check_positive};
 use super::schedule::{Schedule, check_steps, cosine_between, linear_between};
 use crate::TensorError;
 
@@ -81,7 +81,7 @@ impl OneCycle {
             ("initial_divisor", config.initial_divisor),
             ("final_divisor", config.final_divisor),
         ] {
-            check_option(operation, option, "finite and greater than 0", value, value.is_finite() && value > 0.0)?;
+            check_positive(operation, option, value)?;
         }
         let fraction = config.warm_up_fraction;
         check_option(operation, "warm_up_fraction", "in 0..=1", fraction, (0.0..=1.0).contains(&fraction))?;

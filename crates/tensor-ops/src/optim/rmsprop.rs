@@ -1,4 +1,4 @@
-//! RMSprop.
+//! `RMSprop`.
 //!
 //! With weight decay λ, smoothing α and momentum μ:
 //!
@@ -16,7 +16,7 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::error::{check_decay_rate, check_not_negative};
+use super::error::{check_decay_rate, check_not_negative, check_positive};
 use super::group::{Options, check_groups};
 use super::state::State;
 use super::update::{Rule, Step};
@@ -28,7 +28,7 @@ use crate::{Element, Parameters, TensorError};
 pub struct RmsPropConfig {
     /// α, the decay of the mean square, in 0..1.
     pub alpha: f64,
-    /// ε, added to the root.
+    /// ε, added to the root; greater than 0.
     pub epsilon: f64,
     /// μ, in 0..1.
     pub momentum: f64,
@@ -46,18 +46,18 @@ impl Default for RmsPropConfig {
     }
 }
 
-/// RMSprop, with momentum and in the centred form where configured.
+/// `RMSprop`, with momentum and in the centred form where configured.
 ///
 /// ```
 /// use ndarray::array;
 /// use tensor_ops::Linear;
 /// use tensor_ops::optim::{Optimizer, RmsProp, RmsPropConfig};
 ///
-/// let mut model = Linear { weight: array![[1.0]], bias: None };
+/// let mut model = Linear { weight: array![[1.0_f64]], bias: None };
 /// let gradients = Linear { weight: array![[-4.0]], bias: None };
-/// let mut optimizer = RmsProp::new(RmsPropConfig { alpha: 0.75, epsilon: 0.0, ..RmsPropConfig::default() })?;
+/// let mut optimizer = RmsProp::new(RmsPropConfig { alpha: 0.75, ..RmsPropConfig::default() })?;
 /// optimizer.step(&mut model, &gradients, 0.5)?;
-/// assert_eq!(model.weight, array![[2.0]]); // the mean square is 0.25 · 4²
+/// assert!((model.weight[[0, 0]] - 2.0).abs() < 1e-7); // the mean square is 0.25 · 4²
 /// # Ok::<(), tensor_ops::optim::OptimizerError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl<T: Element> RmsProp<T> {
     pub fn new(config: RmsPropConfig) -> Result<Self, TensorError> {
         let operation = "RmsProp";
         check_decay_rate(operation, "alpha", config.alpha)?;
-        check_not_negative(operation, "epsilon", config.epsilon)?;
+        check_positive(operation, "epsilon", config.epsilon)?;
         check_decay_rate(operation, "momentum", config.momentum)?;
         check_not_negative(operation, "weight_decay", config.weight_decay)?;
         check_groups(operation, &config.groups)?;

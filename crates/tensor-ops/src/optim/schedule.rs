@@ -163,12 +163,12 @@ impl<S: Schedule> Schedule for LinearWarmUp<S> {
     }
 }
 
-/// The value at `progress` in 0..=1 on half a period of a cosine from `start` to `end`.
+/// The value at `progress` in 0..=1 on half a period of a cosine from `start` to `end`, exact at both.
 pub(super) fn cosine_between(start: f64, end: f64, progress: f64) -> f64 {
-    if progress >= 1.0 { end } else { end + (start - end) / 2.0 * ((PI * progress).cos() + 1.0) }
+    linear_between(start, end, (1.0 - (PI * progress.clamp(0.0, 1.0)).cos()) / 2.0)
 }
 
-/// The value at `progress` in 0..=1 on a line from `start` to `end`.
+/// The value at `progress` in 0..=1 on a line from `start` to `end`, exact at both.
 pub(super) fn linear_between(start: f64, end: f64, progress: f64) -> f64 {
     if progress >= 1.0 { end } else { start + (end - start) * progress }
 }

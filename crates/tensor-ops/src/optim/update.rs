@@ -220,3 +220,48 @@ fn update_lanes<T: Element, R: Rule<T, KINDS>, const KINDS: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use crate::simd::Dispatch;
+
+    /// A rule with every operation that the optimisers use.
+    #[derive(Clone, Copy)]
+    struct Sample;
+
+    impl Rule<f32, 2> for Sample {
+        const USED: [bool; 2] = [true, false];
+
+        #[inline(always)]
+        fn apply(self, value: f32, gradient: f32, [mean_square, unused]: [f32; 2]) -> (f32, [f32; 2]) {
+            assert_eq!(unused, 0.0, "a kind that is not used");
+            let mean_square = 0.9 * mean_square + 0.1 * (gradient * gradient);
+            (value - 0.01 * (gradient / (mean_square.sqrt() + 1e-8)), [mean_square, unused])
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_and_length_gives_the_same_bits() {
+        let sample = |scale: f32| -> Vec<f32> { (0..67).map(|i| scale * (i as f32 * 0.7).sin()).collect() };
+        let gradient = sample(3.0);
+        let step = |isa: Isa, range: std::ops::Range<usize>| {
+            let (mut values, mut mean_square) = (sample(1.0), sample(1.0).iter().map(|v| v.abs()).collect::<Vec<_>>());
+            let state = [&mut mean_square[range.clone()], &mut []];
+            let pass =
+                Pass { rule: Sample, values: &mut values[range.clone()], gradient: &gradient[range.clone()], state };
+            f32::dispatch_on(isa, pass);
+            let bits = |array: &[f32]| array[range.clone()].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            (bits(&values), bits(&mean_square))
+        };
+        let (values, mean_square) = step(Isa::Portable, 0..67);
+        for isa in Isa::available() {
+            for range in [0..67, 0..16, 3..20, 30..31, 66..67, 5..5] {
+                let (part, mean_square_part) = step(isa, range.clone());
+                assert_eq!(part, values[range.clone()], "{isa} {range:?}");
+                assert_eq!(mean_square_part, mean_square[range.clone()], "{isa} {range:?}");
+            }
+        }
+    }
+}
