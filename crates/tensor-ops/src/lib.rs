@@ -9,10 +9,12 @@ mod gemm;
 mod im2col;
 pub mod init;
 mod linear;
+pub mod loss;
 pub mod optim;
 mod packed;
 mod parameters;
 mod simd;
+mod softmax;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod vecmath;
@@ -32,4 +34,5 @@ pub use packed::{
 };
 pub use parameters::{ParameterError, Parameters, load_parameters, visit_part, visit_part_mut};
 pub use simd::{ISA_VARIABLE, Isa};
+pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward, softmax_row, softmax_row_backward};
 pub use window::{Padding, Window};

@@ -9,6 +9,37 @@ use crate::simd::{Isa, Kernel, Simd};
 /// No vector has more lanes.
 const MAX_LANES: usize = 16;
 
+/// The elements of `part`, which does not fill a vector, followed by `fill`.
+#[inline(always)]
+pub(crate) fn load_part<T: Element, S: Simd<T>>(simd: S, part: &[T], fill: T) -> S::Vector {
+    let mut lanes = [fill; MAX_LANES];
+    lanes[..part.len()].copy_from_slice(part);
+    simd.load(&lanes)
+}
+
+/// Writes the first lanes of `value` to `part`, which does not fill a vector.
+#[inline(always)]
+pub(crate) fn store_part<T: Element, S: Simd<T>>(simd: S, part: &mut [T], value: S::Vector) {
+    let mut lanes = [T::zero(); MAX_LANES];
+    simd.store(&mut lanes, value);
+    part.copy_from_slice(&lanes[..part.len()]);
+}
+
+/// The sum of the lanes: halves are added until one lane is left.
+#[inline(always)]
+pub(crate) fn sum_of_lanes<T: Element, S: Simd<T>>(simd: S, value: S::Vector) -> T {
+    let mut lanes = [T::zero(); MAX_LANES];
+    simd.store(&mut lanes, value);
+    let mut width = S::LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+    }
+    lanes[0]
+}
+
 /// A function of one vector.
 pub(super) trait Unary<T: Element>: Copy {
     fn apply<S: Simd<T>>(self, simd: S, x: S::Vector) -> S::Vector;
@@ -47,11 +78,8 @@ impl<T: Element, F: Unary<T>> Kernel<T> for Map<'_, T, F> {
         }
         let rest = vectors.into_remainder();
         if !rest.is_empty() {
-            let mut padded = [T::zero(); MAX_LANES];
-            padded[..rest.len()].copy_from_slice(rest);
-            let result = function.apply(simd, simd.load(&padded));
-            simd.store(&mut padded, result);
-            rest.copy_from_slice(&padded[..rest.len()]);
+            let result = function.apply(simd, load_part(simd, rest, T::zero()));
+            store_part(simd, rest, result);
         }
     }
 }
@@ -76,12 +104,8 @@ impl<T: Element, F: Binary<T>> Kernel<T> for ZipMap<'_, T, F> {
         }
         let (a, b) = (a_vectors.remainder(), b_vectors.into_remainder());
         if !b.is_empty() {
-            let (mut a_padded, mut b_padded) = ([T::zero(); MAX_LANES], [T::zero(); MAX_LANES]);
-            a_padded[..a.len()].copy_from_slice(a);
-            b_padded[..b.len()].copy_from_slice(b);
-            let result = function.apply(simd, simd.load(&a_padded), simd.load(&b_padded));
-            simd.store(&mut b_padded, result);
-            b.copy_from_slice(&b_padded[..b.len()]);
+            let result = function.apply(simd, load_part(simd, a, T::zero()), load_part(simd, b, T::zero()));
+            store_part(simd, b, result);
         }
     }
 }

@@ -207,7 +207,13 @@ fn derivatives_equal_finite_differences() {
         for i in 0..arguments.len() {
             let expected = upstream[i] * (above[i] - below[i]) / (2.0 * STEP);
             let difference = (grad[i] - expected).abs();
-            assert!(difference <= 1e-8 * (1.0 + expected.abs()), "{} at {}: {} {expected}", slope.name, arguments[i], grad[i]);
+            assert!(
+                difference <= 1e-8 * (1.0 + expected.abs()),
+                "{} at {}: {} {expected}",
+                slope.name,
+                arguments[i],
+                grad[i]
+            );
         }
     }
 }
