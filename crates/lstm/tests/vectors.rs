@@ -71,8 +71,7 @@ fn check_pytorch<T: Element>(file: &str, rtol: f64, atol: f64) {
         };
         let mut lstm = Lstm::<T>::zeros(config).unwrap();
         let names: Vec<String> = lstm.named().into_iter().map(|(name, _)| name).collect();
-        let weights: Vec<_> =
-            names.iter().map(|name| (name.clone(), case.array(&format!("weights.{name}")))).collect();
+        let weights: Vec<_> = names.iter().map(|name| (name.clone(), case.array(&format!("weights.{name}")))).collect();
         let prefix = format!("{name}.weights.");
         let stored = fixture.names().into_iter().filter(|name| name.starts_with(&prefix)).count();
         assert_eq!(weights.len(), stored, "{name}: every parameter of PyTorch has its place");
