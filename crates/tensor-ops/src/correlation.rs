@@ -20,6 +20,7 @@ use ndarray::{ArrayView3, ArrayViewMut3};
 
 use crate::{Element, Isa, TensorError, check_axis};
 
+mod element_job;
 mod fill;
 mod layout;
 mod product;

@@ -4,13 +4,14 @@
 
 use ndarray::{ArrayView3, ArrayViewMut3};
 
+use super::element_job::{ElementJob, on_element_type};
 use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
 use super::weights::panel_rows;
 use super::{Correlation, CorrelationWeights, MAX_LANES, Start, tile_vectors};
 use crate::Element;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Dispatch, Kernel, Simd};
 
 /// The size of the weights that all positions of a band are multiplied with before the next ones: a part of L2.
 const WEIGHTS_BYTES: usize = 256 << 10;
@@ -31,23 +32,20 @@ pub(super) fn run<T: Element>(
     let rows = output.dim().1;
     let buffer_len = if direct.is_some() { 0 } else { plan.layout.buffer_len };
     with_scratch(buffer_len, |buffer| {
-        T::dispatch_on(
-            plan.isa,
-            Product {
-                plan,
-                weights,
-                direct,
-                source: source.as_ptr(),
-                source_strides,
-                first_row,
-                rows,
-                start,
-                clamp,
-                output: output.as_mut_ptr(),
-                output_strides,
-                buffer,
-            },
-        );
+        on_element_type(Product {
+            plan,
+            weights,
+            direct,
+            source: source.as_ptr(),
+            source_strides,
+            first_row,
+            rows,
+            start,
+            clamp,
+            output: output.as_mut_ptr(),
+            output_strides,
+            buffer,
+        });
     });
 }
 
@@ -64,6 +62,18 @@ struct Product<'a, T> {
     output: *mut T,
     output_strides: [isize; 3],
     buffer: &'a mut [T],
+}
+
+impl<'a, T: Element> ElementJob<T> for Product<'a, T> {
+    type Of<E: Element> = Product<'a, E>;
+
+    fn run_f32(job: Product<'a, f32>) {
+        f32::dispatch_on(job.plan.isa, job);
+    }
+
+    fn run_f64(job: Product<'a, f64>) {
+        f64::dispatch_on(job.plan.isa, job);
+    }
 }
 
 /// A register tile: `M` rows of a panel at `N` vectors of positions.

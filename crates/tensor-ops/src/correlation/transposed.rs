@@ -8,10 +8,11 @@
 
 use ndarray::ArrayView3;
 
+use super::element_job::{ElementJob, on_element_type};
 use super::fill::fill;
 use super::scratch::with_scratch;
 use super::{Correlation, lanes, tile_vectors};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Isa};
 
 /// The order of the sums.
@@ -82,10 +83,17 @@ pub(super) fn run<T: Element>(
         let source_strides = [source.strides()[0], source.strides()[1], source.strides()[2]];
         let channels = source.dim().0;
         let source = source.as_ptr();
-        T::dispatch_on(
-            plan.isa,
-            Transposed { plan, order, source, source_strides, channels, grad_output, packed, buffer, sums },
-        );
+        on_element_type(Transposed {
+            plan,
+            order,
+            source,
+            source_strides,
+            channels,
+            grad_output,
+            packed,
+            buffer,
+            sums,
+        });
     });
 }
 
@@ -99,6 +107,18 @@ struct Transposed<'a, T> {
     packed: &'a mut [T],
     buffer: &'a mut [T],
     sums: &'a mut [T],
+}
+
+impl<'a, T: Element> ElementJob<T> for Transposed<'a, T> {
+    type Of<E: Element> = Transposed<'a, E>;
+
+    fn run_f32(job: Transposed<'a, f32>) {
+        f32::dispatch_on(job.plan.isa, job);
+    }
+
+    fn run_f64(job: Transposed<'a, f64>) {
+        f64::dispatch_on(job.plan.isa, job);
+    }
 }
 
 impl<T: Element> Kernel<T> for Transposed<'_, T> {
