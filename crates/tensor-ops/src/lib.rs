@@ -1,4 +1,44 @@
-//! Matrix products, im2col, vector mathematics, losses, initialisers and optimisers: the base of the vidrnn crates.
+//! The numerical base of the vidrnn crates, on the CPU and over `ndarray`.
+//!
+//! ```
+//! use ndarray::array;
+//! use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
+//! use tensor_ops::loss::{CrossEntropyConfig, cross_entropy_with_gradient};
+//! use tensor_ops::optim::{Adam, AdamConfig, Optimizer};
+//! use tensor_ops::{Linear, LinearConfig};
+//!
+//! let config = LinearConfig { in_features: 2, out_features: 3, ..LinearConfig::default() };
+//! let mut layer = Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1))?;
+//! let mut optimizer = Adam::new(AdamConfig::default())?;
+//! let (features, classes) = (array![[0.1, 0.9], [0.8, 0.3]], [2, 0]);
+//! for _ in 0..100 {
+//!     let (logits, trace) = layer.forward_training(features.view())?;
+//!     let loss = cross_entropy_with_gradient(logits.view(), &classes, &CrossEntropyConfig::default())?;
+//!     let gradients = layer.backward(&trace, loss.gradient.view())?;
+//!     optimizer.step(&mut layer, &gradients.parameters, 0.05)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is here
+//!
+//! - Matrix products: [`gemm`] over views with any strides, and [`PackedMatrix`] for an operand that is used many times.
+//! - Convolution: [`Window`] and [`Padding`] say which pixels an output position sees; [`im2col`] and [`col2im`] unroll
+//!   a tile of positions; [`Correlation`] does without a column matrix. The fused recurrent step is [`lstm_step`].
+//! - Element by element: [`vecmath`]; over an axis: [`softmax`]; [`loss`] functions with their gradients.
+//! - Parts of models that need no crate of their own: [`Linear`], [`Dropout`], [`fold_batch_norm`].
+//! - Training: [`init`], named [`Parameters`], optimisers and schedules in [`optim`].
+//! - For tests of layers, behind the feature `testing`: comparisons, gradient checks, fixtures.
+//!
+//! # What holds everywhere
+//!
+//! Elements are `f32` or `f64` ([`Element`]). Kernels use the widest instructions of the CPU that runs them ([`Isa`]).
+//! Results do not depend on the number of threads: work is divided by shape alone, and every sum has a fixed order. Bad
+//! arguments give a [`TensorError`] that names the axis or option, what was expected and what was found.
+//!
+//! # What is not here
+//!
+//! A tensor type (arrays are `ndarray`'s), automatic differentiation, and element types other than `f32` and `f64`.
 
 mod batch_norm;
 mod correlation;
