@@ -1,0 +1,12 @@
+//! What the benchmarks share.
+//!
+//! `RAYON_NUM_THREADS` sets the number of threads; without it all cores are used.
+
+use std::time::Duration;
+
+use criterion::Criterion;
+
+/// Criterion as the benchmarks use it: fewer samples than by default, since one run of a training step is long.
+pub fn criterion() -> Criterion {
+    Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3))
+}
