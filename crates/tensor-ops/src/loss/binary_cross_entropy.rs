@@ -66,7 +66,7 @@ impl<T: Element> ElementLoss<T> for OnLogits {
     fn value<S: Simd<T>>(self, simd: S, logit: S::Vector, target: S::Vector) -> S::Vector {
         let zero = simd.splat(T::zero());
         let certain = simd.sub(simd.max(zero, logit), simd.mul(logit, target));
-        let uncertain = softplus_vector(simd, simd.sub(zero, simd.abs(logit)));
+        let uncertain = softplus_vector(simd, simd.copy_sign(logit, simd.splat(-T::one())));
         simd.add(certain, uncertain)
     }
 

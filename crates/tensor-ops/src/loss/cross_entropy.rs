@@ -174,7 +174,7 @@ impl<T: Element> Items<'_, T> {
         &self.logits[item * self.length..(item + 1) * self.length]
     }
 
-    /// −Σ_c q_c (z_c − max − log Σ e^(z − max)) of one item, in double precision.
+    /// `−Σ_c q_c (z_c − max − log Σ e^(z − max))` of one item, in double precision.
     #[inline(always)]
     fn loss(&self, item: usize, max: T, exp_sum: T) -> f64 {
         let row = self.row(item);

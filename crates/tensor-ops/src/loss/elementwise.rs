@@ -80,8 +80,7 @@ fn sum_with_slopes<T: Element>(
     scale: T,
 ) -> f64 {
     let block = |((input, target), gradient): ((&[T], &[T]), &mut [T])| {
-        T::dispatch(SlopeBlock { loss, input, target, gradient, scale });
-        T::dispatch(SumBlock { loss, input, target }).to_f64()
+        T::dispatch(SlopeBlock { loss, input, target, gradient, scale }).to_f64()
     };
     if input.len() < PARALLEL_BLOCKS * BLOCK {
         return input.chunks(BLOCK).zip(target.chunks(BLOCK)).zip(gradient.chunks_mut(BLOCK)).map(block).sum();
@@ -108,17 +107,12 @@ impl<T: Element, L: ElementLoss<T>> Kernel<T> for SumBlock<'_, T, L> {
         for (input, target) in (&mut inputs).zip(&mut targets) {
             sum = simd.add(sum, self.loss.value(simd, simd.load(input), simd.load(target)));
         }
-        let input = load_part(simd, inputs.remainder(), T::zero());
-        let target = load_part(simd, targets.remainder(), T::zero());
-        // The lanes behind the end have a loss as well; it is not part of the sum.
-        let mut rest = [T::zero(); 16];
-        let part = &mut rest[..inputs.remainder().len()];
-        store_part(simd, part, self.loss.value(simd, input, target));
-        sum_of_lanes(simd, simd.add(sum, simd.load(&rest)))
+        let rest = rest_of_losses(simd, self.loss, inputs.remainder(), targets.remainder());
+        sum_of_lanes(simd, simd.add(sum, rest))
     }
 }
 
-/// The gradient of one block.
+/// The same sum of one block, whose gradient is written.
 struct SlopeBlock<'a, T, L> {
     loss: L,
     input: &'a [T],
@@ -128,20 +122,32 @@ struct SlopeBlock<'a, T, L> {
 }
 
 impl<T: Element, L: ElementLoss<T>> Kernel<T> for SlopeBlock<'_, T, L> {
-    type Output = ();
+    type Output = T;
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        let scale = simd.splat(self.scale);
-        let (mut inputs, mut targets) = (self.input.chunks_exact(S::LANES), self.target.chunks_exact(S::LANES));
-        let mut gradients = self.gradient.chunks_exact_mut(S::LANES);
+    fn run<S: Simd<T>>(self, simd: S) -> T {
+        let Self { loss, input, target, gradient, scale } = self;
+        let scale = simd.splat(scale);
+        let mut sum = simd.splat(T::zero());
+        let (mut inputs, mut targets) = (input.chunks_exact(S::LANES), target.chunks_exact(S::LANES));
+        let mut gradients = gradient.chunks_exact_mut(S::LANES);
         for ((input, target), gradient) in (&mut inputs).zip(&mut targets).zip(&mut gradients) {
-            let slope = self.loss.slope(simd, simd.load(input), simd.load(target));
-            simd.store(gradient, simd.mul(slope, scale));
+            let (input, target) = (simd.load(input), simd.load(target));
+            sum = simd.add(sum, loss.value(simd, input, target));
+            simd.store(gradient, simd.mul(loss.slope(simd, input, target), scale));
         }
-        let input = load_part(simd, inputs.remainder(), T::zero());
-        let target = load_part(simd, targets.remainder(), T::zero());
-        let slope = self.loss.slope(simd, input, target);
+        let (input, target) = (inputs.remainder(), targets.remainder());
+        let slope = loss.slope(simd, load_part(simd, input, T::zero()), load_part(simd, target, T::zero()));
         store_part(simd, gradients.into_remainder(), simd.mul(slope, scale));
+        sum_of_lanes(simd, simd.add(sum, rest_of_losses(simd, loss, input, target)))
     }
+}
+
+/// The losses of elements that do not fill a vector, and 0 in the other lanes.
+#[inline(always)]
+fn rest_of_losses<T: Element, S: Simd<T>>(simd: S, loss: impl ElementLoss<T>, input: &[T], target: &[T]) -> S::Vector {
+    let mut losses = [T::zero(); 16];
+    let value = loss.value(simd, load_part(simd, input, T::zero()), load_part(simd, target, T::zero()));
+    store_part(simd, &mut losses[..input.len()], value);
+    simd.load(&losses)
 }

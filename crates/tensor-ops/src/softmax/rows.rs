@@ -6,7 +6,7 @@
 
 use crate::Element;
 use crate::simd::{Kernel, Simd};
-use crate::vecmath::{exp_vector, load_part, store_part, sum_of_lanes};
+use crate::vecmath::{exp_vector, load_part, max_of_lanes, store_part, sum_of_lanes};
 
 /// The largest entry; whether a NaN counts is unspecified.
 #[inline(always)]
@@ -16,10 +16,11 @@ pub(crate) fn row_max<T: Element, S: Simd<T>>(simd: S, row: &[T]) -> T {
     for chunk in &mut vectors {
         largest = simd.max(simd.load(chunk), largest);
     }
-    largest = simd.max(load_part(simd, vectors.remainder(), T::neg_infinity()), largest);
-    let mut lanes = [T::neg_infinity(); 16];
-    simd.store(&mut lanes, largest);
-    lanes.into_iter().fold(T::neg_infinity(), T::max)
+    let rest = vectors.remainder();
+    if !rest.is_empty() {
+        largest = simd.max(load_part(simd, rest, T::neg_infinity()), largest);
+    }
+    max_of_lanes(simd, largest)
 }
 
 /// `Σ e^(row − max)`
@@ -31,8 +32,11 @@ pub(crate) fn row_exp_sum<T: Element, S: Simd<T>>(simd: S, row: &[T], max: T) ->
     for chunk in &mut vectors {
         sum = simd.add(sum, exp_vector(simd, simd.sub(simd.load(chunk), max)));
     }
-    let rest = load_part(simd, vectors.remainder(), T::neg_infinity());
-    sum = simd.add(sum, exp_vector(simd, simd.sub(rest, max)));
+    let rest = vectors.remainder();
+    if !rest.is_empty() {
+        let rest = load_part(simd, rest, T::neg_infinity());
+        sum = simd.add(sum, exp_vector(simd, simd.sub(rest, max)));
+    }
     sum_of_lanes(simd, sum)
 }
 
@@ -48,9 +52,12 @@ fn exp_in_place<T: Element, S: Simd<T>>(simd: S, row: &mut [T], max: T) -> T {
         simd.store(chunk, value);
     }
     let rest = vectors.into_remainder();
-    let value = exp_vector(simd, simd.sub(load_part(simd, rest, T::neg_infinity()), max));
-    store_part(simd, rest, value);
-    sum_of_lanes(simd, simd.add(sum, value))
+    if !rest.is_empty() {
+        let value = exp_vector(simd, simd.sub(load_part(simd, rest, T::neg_infinity()), max));
+        sum = simd.add(sum, value);
+        store_part(simd, rest, value);
+    }
+    sum_of_lanes(simd, sum)
 }
 
 /// `row ← function(row)`, vector by vector.
@@ -62,8 +69,10 @@ pub(crate) fn map_row<T: Element, S: Simd<T>>(simd: S, row: &mut [T], function: 
         simd.store(chunk, value);
     }
     let rest = vectors.into_remainder();
-    let value = function(load_part(simd, rest, T::zero()));
-    store_part(simd, rest, value);
+    if !rest.is_empty() {
+        let value = function(load_part(simd, rest, T::zero()));
+        store_part(simd, rest, value);
+    }
 }
 
 /// `row ← e^row / Σ e^row` with `max` from [`row_max`]; returns `Σ e^(row − max)`.

@@ -28,13 +28,34 @@ pub(crate) fn store_part<T: Element, S: Simd<T>>(simd: S, part: &mut [T], value:
 /// The sum of the lanes: halves are added until one lane is left.
 #[inline(always)]
 pub(crate) fn sum_of_lanes<T: Element, S: Simd<T>>(simd: S, value: S::Vector) -> T {
+    fold_lanes(
+        simd,
+        value,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// The largest lane; whether a NaN counts is unspecified.
+#[inline(always)]
+pub(crate) fn max_of_lanes<T: Element, S: Simd<T>>(simd: S, value: S::Vector) -> T {
+    fold_lanes(
+        simd,
+        value,
+        #[inline(always)]
+        |a, b| if a > b { a } else { b },
+    )
+}
+
+#[inline(always)]
+fn fold_lanes<T: Element, S: Simd<T>>(simd: S, value: S::Vector, function: impl Fn(T, T) -> T) -> T {
     let mut lanes = [T::zero(); MAX_LANES];
     simd.store(&mut lanes, value);
     let mut width = S::LANES;
     while width > 1 {
         width /= 2;
         for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+            lanes[lane] = function(lanes[lane], lanes[lane + width]);
         }
     }
     lanes[0]
