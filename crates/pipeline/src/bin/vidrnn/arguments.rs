@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipeline::data::Protocol;
+use pipeline::recipe::ActionRecipe;
+
+/// Train and evaluate recurrent video models on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "vidrnn", version, max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model and test it; everything is kept in a new run directory.
+    Train(TrainArguments),
+    /// Compute the figures of a run anew from its files.
+    Evaluate(EvaluateArguments),
+}
+
+/// What to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecipeName {
+    /// Recognise seven actions of people in the bundled thermal video.
+    Actions,
+}
+
+/// Whom to test on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolName {
+    /// Train one model and test it on one person.
+    Single,
+    /// Train one model per person, each tested on that person.
+    LeaveOnePersonOut,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// What to train.
+    #[arg(value_enum, default_value_t = RecipeName::Actions)]
+    pub(crate) recipe: RecipeName,
+    /// A TOML file with the options that differ from the defaults; the flags below override it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How often every training clip takes part.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// The number of clips of a step.
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// The largest learning rate.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Whom to test on.
+    #[arg(long, value_enum)]
+    protocol: Option<ProtocolName>,
+    /// The person to test on under the protocol `single`, 1 to 8.
+    #[arg(long, value_name = "N")]
+    test_person: Option<usize>,
+    /// Use only so many clips of each person, for a quick trial.
+    #[arg(long, value_name = "N")]
+    clips_per_person: Option<usize>,
+    /// Where run directories are made.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) run_dir: PathBuf,
+    /// The name of the run directory; it must not exist. Default: the recipe and a number.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    /// The run directory.
+    pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommonArguments {
+    /// The number of threads; the results do not depend on it. Default: one per core.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// Print the final figures only.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+impl CommonArguments {
+    /// Runs `work` with the number of threads asked for.
+    pub(crate) fn with_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> anyhow::Result<R> {
+        let Some(threads) = self.threads else { return Ok(work()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+        Ok(pool.with_context(|| format!("cannot start {threads} threads"))?.install(work))
+    }
+}
+
+impl TrainArguments {
+    /// The recipe of the file, or the defaults, with what the flags override.
+    pub(crate) fn action_recipe(&self) -> anyhow::Result<ActionRecipe> {
+        let mut recipe = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                ActionRecipe::from_toml(&text).with_context(|| path.display().to_string())?
+            }
+            None => ActionRecipe::default(),
+        };
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.training.epochs, self.epochs);
+        set(&mut recipe.training.batch_size, self.batch_size);
+        set(&mut recipe.training.learning_rate, self.learning_rate);
+        set(&mut recipe.data.test_person, self.test_person);
+        let protocol = self.protocol.map(|protocol| match protocol {
+            ProtocolName::Single => Protocol::Single,
+            ProtocolName::LeaveOnePersonOut => Protocol::LeaveOnePersonOut,
+        });
+        set(&mut recipe.data.protocol, protocol);
+        if self.clips_per_person.is_some() {
+            recipe.data.clips_per_person = self.clips_per_person;
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}
+
+fn set<V>(field: &mut V, flag: Option<V>) {
+    if let Some(value) = flag {
+        *field = value;
+    }
+}

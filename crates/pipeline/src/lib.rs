@@ -1,0 +1,32 @@
+//! Training and evaluation of recurrent video models.
+//!
+//! The program `vidrnn` is a thin layer over this crate. A [recipe](recipe) decides everything about a run; the
+//! [data](data) are split, preprocessed and varied by it; the [model](model) is put together from the crates `conv2d`,
+//! `lstm` and `tensor-ops`; [training](training) fits it; and the [run directory](run) keeps what came of it. The
+//! module [actions] does all of that for action recognition.
+//!
+//! ```no_run
+//! use pipeline::data::{FirActions, split};
+//! use pipeline::metrics::Percent;
+//! use pipeline::recipe::ActionRecipe;
+//! use pipeline::training::train_fold;
+//!
+//! let actions = FirActions::bundled()?;
+//! let recipe = ActionRecipe::default();
+//! let fold = split(actions.clips(), 8, &recipe.data, recipe.seed);
+//! let trained = train_fold(&actions, &fold, &recipe, &mut |_| Ok(()))?;
+//! println!("accuracy on person 8: {}", Percent(trained.results.test.accuracy));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! All numbers depend on the recipe alone, not on the number of threads.
+
+pub mod actions;
+pub mod data;
+pub mod metrics;
+pub mod model;
+pub mod random;
+pub mod recipe;
+pub mod report;
+pub mod run;
+pub mod training;

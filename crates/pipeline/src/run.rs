@@ -1,0 +1,10 @@
+//! What a training run leaves on disk.
+
+mod atomic;
+mod directory;
+mod records;
+mod weights;
+
+pub use directory::{RunDirectory, RunError};
+pub use records::{EpochRecord, Evaluation, FoldResults, RunResults};
+pub use weights::{FORMAT_VERSION, ModelDescription, WeightsError, load_model, save_model};

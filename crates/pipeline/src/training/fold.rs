@@ -1,0 +1,176 @@
+//! The training of one model, from its first weights to its final figures.
+
+use std::time::Instant;
+
+use ndarray_rand::rand::seq::SliceRandom;
+use tensor_ops::optim::OptimizerError;
+use tensor_ops::{Parameters, TensorError};
+use thiserror::Error;
+
+use super::epoch::Stepper;
+use super::evaluate::evaluate;
+use crate::data::{Batch, FirActions, Fold, Symmetry};
+use crate::model::{ActionModel, ModelError};
+use crate::random::{Purpose, generator};
+use crate::recipe::{ActionRecipe, RecipeError};
+use crate::run::{EpochRecord, FORMAT_VERSION, FoldResults, ModelDescription, RunError};
+
+/// Why training ended without a model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// The recipe cannot be used.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The model cannot be built.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The optimiser refused a step, for instance because a gradient is not finite.
+    #[error("step {step}: {source}")]
+    Step {
+        /// The step, from 1.
+        step: u64,
+        /// What the optimiser says.
+        source: OptimizerError,
+    },
+    /// The loss or the schedule refused its arguments.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// There is nothing to train or to test with.
+    #[error("person {test_person}: no clips for {part}")]
+    NoClips {
+        /// The person tested on.
+        test_person: usize,
+        /// The part of the fold that is empty.
+        part: &'static str,
+    },
+    /// What came of training cannot be kept.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// How far training has come.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrainingEvent<'a> {
+    /// The training of a model begins.
+    FoldStarted {
+        /// The clips it is trained and tested on.
+        fold: &'a Fold,
+        /// The number of weights.
+        parameters: usize,
+        /// The number of epochs.
+        epochs: usize,
+        /// The number of steps of an epoch.
+        steps: usize,
+    },
+    /// A step is done.
+    StepDone {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step within the epoch, from 1.
+        step: usize,
+        /// The mean loss of its clips.
+        loss: f64,
+    },
+    /// An epoch is done.
+    EpochDone(&'a EpochRecord),
+    /// A model is trained and tested.
+    FoldDone(&'a FoldResults),
+}
+
+/// A trained model and its figures.
+#[derive(Clone, Debug)]
+pub struct TrainedFold {
+    /// What is needed to use the model.
+    pub description: ModelDescription,
+    /// The model.
+    pub model: ActionModel<f32>,
+    /// The final figures.
+    pub results: FoldResults,
+}
+
+/// Trains a model on the training clips of `fold` and tests it on the test clips.
+///
+/// The test clips take no part before training has ended. `observer` hears of every step; its error ends training.
+///
+/// # Errors
+/// [`TrainingError`] if the recipe cannot be used, the fold has nothing to train or test with, a gradient is not finite,
+/// or `observer` returns an error.
+///
+/// # Panics
+/// If `fold` names clips that the data set lacks.
+pub fn train_fold(
+    actions: &FirActions,
+    fold: &Fold,
+    recipe: &ActionRecipe,
+    observer: &mut dyn FnMut(TrainingEvent<'_>) -> Result<(), RunError>,
+) -> Result<TrainedFold, TrainingError> {
+    recipe.validate()?;
+    for (part, clips) in [("training", &fold.training), ("test", &fold.test)] {
+        if clips.is_empty() {
+            return Err(TrainingError::NoClips { test_person: fold.test_person, part });
+        }
+    }
+    let start = Instant::now();
+    let ActionRecipe { seed, preprocessing, augmentation, training, .. } = recipe;
+    let description = describe(recipe);
+    let model = description.initial_model(&mut generator(*seed, Purpose::Weights, 0, fold.test_person))?;
+    let parameters = model.parameter_count();
+    let steps = fold.training.len().div_ceil(training.batch_size);
+    observer(TrainingEvent::FoldStarted { fold, parameters, epochs: training.epochs, steps })?;
+
+    let mut stepper = Stepper::new(model, training, steps)?;
+    for epoch in 1..=training.epochs {
+        let epoch_start = Instant::now();
+        let mut order = fold.training.clone();
+        order.shuffle(&mut generator(*seed, Purpose::Order, epoch, 0));
+        let (mut loss, mut correct) = (0.0, 0);
+        for step in 0..steps {
+            let clips = &order[part_of(order.len(), steps, step)];
+            let batch = Batch::augmented(actions, clips, preprocessing, augmentation, *seed, epoch);
+            let outcome = stepper.step(&batch, &mut generator(*seed, Purpose::Dropout, epoch, step))?;
+            loss += outcome.loss * clips.len() as f64;
+            correct += outcome.correct;
+            observer(TrainingEvent::StepDone { epoch, step: step + 1, loss: outcome.loss })?;
+        }
+        let validation = evaluate(stepper.model(), actions, &fold.validation, preprocessing, &[Symmetry::IDENTITY])?;
+        let record = EpochRecord {
+            epoch,
+            learning_rate: stepper.learning_rate(),
+            training_loss: loss / order.len() as f64,
+            training_accuracy: correct as f64 / order.len() as f64,
+            validation_loss: validation.as_ref().map(|validation| validation.loss),
+            validation_accuracy: validation.as_ref().map(|validation| validation.accuracy),
+            seconds: epoch_start.elapsed().as_secs_f64(),
+        };
+        observer(TrainingEvent::EpochDone(&record))?;
+    }
+
+    let model = stepper.into_model();
+    let training_seconds = start.elapsed().as_secs_f64();
+    let symmetries = recipe.evaluation.symmetries();
+    let test = evaluate(&model, actions, &fold.test, preprocessing, symmetries)?;
+    let test = test.ok_or(TrainingError::NoClips { test_person: fold.test_person, part: "test" })?;
+    let validation = evaluate(&model, actions, &fold.validation, preprocessing, symmetries)?;
+    let results = FoldResults { test_person: fold.test_person, test, validation, parameters, training_seconds };
+    observer(TrainingEvent::FoldDone(&results))?;
+    Ok(TrainedFold { description, model, results })
+}
+
+/// What is needed to use a model trained by `recipe`.
+fn describe(recipe: &ActionRecipe) -> ModelDescription {
+    ModelDescription {
+        format_version: FORMAT_VERSION,
+        recipe: recipe.recipe,
+        labels: FirActions::LABELS.map(str::to_owned).to_vec(),
+        preprocessing: recipe.preprocessing.clone(),
+        input_size: [FirActions::SIZE; 2],
+        model: recipe.model.clone(),
+    }
+}
+
+/// The `part`-th of `parts` nearly equal parts of `length` entries.
+fn part_of(length: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
+    length * part / parts..length * (part + 1) / parts
+}

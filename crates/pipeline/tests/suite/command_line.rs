@@ -1,0 +1,144 @@
+//! The program as its user meets it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const TINY: &str = r#"
+    [data]
+    clips_per_person = 6
+    [model.encoder]
+    convolutions = [{ channels = 3, kernel = 4, stride = 4, padding = 0 }]
+    features = 5
+    [model.temporal.lstm]
+    hidden = 4
+    [training]
+    epochs = 2
+"#;
+
+/// Runs the program in `directory`.
+fn vidrnn(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vidrnn")).args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs the program, which must fail and leave nothing behind; what it says about it.
+fn refusal(directory: &Path, arguments: &[&str]) -> String {
+    let before = fs::read_dir(directory).unwrap().count();
+    let output = vidrnn(directory, arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    assert_eq!(fs::read_dir(directory).unwrap().count(), before, "{arguments:?} left something behind");
+    text(&output.stderr)
+}
+
+#[test]
+fn train_and_evaluate() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tiny.toml"), TINY).unwrap();
+    let arguments = ["train", "actions", "--config", "tiny.toml", "--seed", "9", "--test-person", "2", "--epochs", "3"];
+    let trained = vidrnn(directory.path(), &arguments);
+    let (out, err) = (text(&trained.stdout), text(&trained.stderr));
+    assert!(trained.status.success(), "{err}");
+    assert!(err.contains("run directory: runs/actions-001"), "{err}");
+    assert!(err.contains("person 2 epoch 3/3: loss "), "{err}");
+    assert!(!err.contains('\x1b'), "no bar without a terminal: {err}");
+    for part in ["person 2: accuracy", "true \\ predicted", "sitdown", "recall", "runs/actions-001 in "] {
+        assert!(out.contains(part), "`{part}` in {out}");
+    }
+    let run = directory.path().join("runs/actions-001");
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    for line in ["seed = 9", "test_person = 2", "epochs = 3", "hidden = 4", "learning_rate = 0.003"] {
+        assert!(config.lines().any(|found| found == line), "`{line}` in {config}");
+    }
+    assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 3);
+
+    let evaluated = vidrnn(directory.path(), &["evaluate", "runs/actions-001", "--threads", "1"]);
+    let figures = text(&evaluated.stdout);
+    assert!(evaluated.status.success(), "{}", text(&evaluated.stderr));
+    assert!(figures.contains("the same figures as recorded when the run was trained"), "{figures}");
+    let table = |text: &str| text.split("true \\").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
+    assert_eq!(table(&figures), table(&out));
+
+    let quiet = ["train", "--config", "tiny.toml", "--name", "mine", "--run-dir", "else/where", "--quiet"];
+    let output = vidrnn(directory.path(), &quiet);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stderr), "");
+    assert!(directory.path().join("else/where/mine/results.json").is_file());
+    let again = vidrnn(directory.path(), &quiet);
+    assert!(!again.status.success());
+    assert!(text(&again.stderr).contains("else/where/mine exists already; a run is never overwritten"));
+}
+
+#[test]
+fn leave_one_person_out() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tiny.toml"), TINY.replace("epochs = 2", "epochs = 1")).unwrap();
+    let arguments = ["train", "--config", "tiny.toml", "--protocol", "leave-one-person-out", "--name", "all"];
+    let output = vidrnn(directory.path(), &arguments);
+    let out = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for person in 1..=8 {
+        assert!(out.contains(&format!("person {person}: accuracy")), "{out}");
+        assert!(directory.path().join(format!("runs/all/person-{person}/model.safetensors")).is_file());
+    }
+    assert!(out.contains("mean accuracy") && out.contains("standard deviation over 8 people"), "{out}");
+    let output = vidrnn(directory.path(), &["evaluate", "runs/all"]);
+    assert!(text(&output.stdout).contains("the same figures as recorded"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_a_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("unknown.toml"), "[training]\nepoch = 3\n").unwrap();
+    fs::write(path.join("type.toml"), "[training]\nepochs = \"many\"\n").unwrap();
+    fs::write(path.join("value.toml"), "[training]\nlearning_rate = -1.0\n").unwrap();
+    fs::create_dir(path.join("empty")).unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&["evaluate", "runs/none"], "error: runs/none: no such run directory"),
+        (&["evaluate", "empty"], "error: empty: not a finished run: config.toml is missing"),
+        (&["evaluate", "value.toml"], "error: value.toml: no such run directory"),
+        (&["evaluate"], "required arguments were not provided"),
+        (&["train", "--test-person", "9"], "error: `data.test_person` must be a person from 1 to 8, found 9"),
+        (&["train", "--test-person", "0"], "error: `data.test_person` must be a person from 1 to 8, found 0"),
+        (&["train", "--test-person", "x"], "invalid value 'x' for '--test-person <N>'"),
+        (&["train", "--epochs", "0"], "error: `training.epochs` must be at least 1, found 0"),
+        (&["train", "--batch-size", "0"], "error: `training.batch_size` must be at least 1, found 0"),
+        (&["train", "--learning-rate", "0"], "error: `training.learning_rate` must be a number above 0, found 0"),
+        (&["train", "--learning-rate", "nan"], "error: `training.learning_rate` must be a number above 0, found NaN"),
+        (&["train", "--seed", "9223372036854775808"], "error: `seed` must be below 2^63"),
+        (&["train", "--seed", "-1"], "unexpected argument '-1'"),
+        (&["train", "--threads", "0"], "invalid value '0' for '--threads <THREADS>'"),
+        (&["train", "--clips-per-person", "0"], "error: `data.clips_per_person` must be at least 1, found 0"),
+        (&["train", "--protocol", "all"], "[possible values: single, leave-one-person-out]"),
+        (&["train", "nowcast"], "invalid value 'nowcast' for '[RECIPE]'"),
+        (&["train", "--name", "a/b"], "error: `a/b` cannot be the name of a run"),
+        (&["train", "--config", "none.toml"], "error: none.toml: "),
+        (&["train", "--config", "unknown.toml"], "unknown field `epoch`, expected one of `epochs`"),
+        (&["train", "--config", "type.toml"], "invalid type: string \"many\", expected usize"),
+        (&["train", "--config", "value.toml"], "error: `training.learning_rate` must be a number above 0, found -1"),
+        (&["retrain"], "unrecognized subcommand 'retrain'"),
+        (&[], "Usage: vidrnn <COMMAND>"),
+    ];
+    for (arguments, reason) in cases {
+        let message = refusal(path, arguments);
+        assert!(message.contains(reason), "{arguments:?}: expected `{reason}` in: {message}");
+        assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = vidrnn(Path::new("."), &["--help"]);
+    let help = text(&output.stdout);
+    assert!(output.status.success());
+    assert!(help.contains("train") && help.contains("evaluate"), "{help}");
+    let help = text(&vidrnn(Path::new("."), &["train", "--help"]).stdout);
+    for flag in ["--config", "--seed", "--epochs", "--protocol", "--test-person", "--run-dir", "--name", "--threads"] {
+        assert!(help.contains(flag), "`{flag}` in {help}");
+    }
+}

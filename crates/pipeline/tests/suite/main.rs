@@ -1,0 +1,10 @@
+//! The tests of the crate: from its data to whole runs of the program.
+
+mod command_line;
+mod common;
+mod data;
+mod model;
+mod recipe;
+mod run_directory;
+mod training;
+mod weights;
