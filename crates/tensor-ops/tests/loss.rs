@@ -18,11 +18,13 @@ fn fixture() -> Fixture {
     load_fixture(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/loss.safetensors"))
 }
 
+type PairwiseFunction<T, R> = fn(ArrayViewD<'_, T>, ArrayViewD<'_, T>, Reduction) -> Result<R, TensorError>;
+
 /// A loss of two arrays of one shape, in both forms.
 struct Pairwise<T: Element> {
     name: &'static str,
-    value: fn(ArrayViewD<'_, T>, ArrayViewD<'_, T>, Reduction) -> Result<T, TensorError>,
-    with_gradient: fn(ArrayViewD<'_, T>, ArrayViewD<'_, T>, Reduction) -> Result<Loss<T, IxDyn>, TensorError>,
+    value: PairwiseFunction<T, T>,
+    with_gradient: PairwiseFunction<T, Loss<T, IxDyn>>,
 }
 
 fn pairwise<T: Element>() -> [Pairwise<T>; 3] {
