@@ -162,7 +162,7 @@ fn pack_phase<T: Element>(
     let kernel_width = sizes.window.kernel[1];
     let tap_offsets: Vec<usize> =
         kernel_rows.iter().flat_map(|k| kernel_columns.iter().map(move |l| k * kernel_width + l)).collect();
-    let plan = Correlation::new(isa, taps, group_out, group_in).with_source_strides(&strides[1..]);
+    let plan = Correlation::new(isa, taps, group_out, group_in, sizes.batch).with_source_strides(&strides[1..]);
     let packed = (0..sizes.groups)
         .map(|group| {
             let weight = &weight[group * group_out * group_in * sizes.taps()..];

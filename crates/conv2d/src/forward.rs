@@ -64,10 +64,17 @@ pub(crate) fn convolve_into_on<T: Element>(
     }
 }
 
+/// Rows times columns that one output position may span for the register kernels, whose buffer holds them.
+const MAX_SPAN: usize = 1 << 26;
+
 /// Whether the register kernels serve this CPU and shape; products through `matrixmultiply` serve the others, which would
 /// waste them on groups of one channel.
 pub(crate) fn uses_correlation(isa: Isa, sizes: &Sizes) -> bool {
-    isa != Isa::Portable || sizes.group_out == 1
+    let Sizes { window, input, output, .. } = sizes;
+    let Ok([height, width]) = window.effective_kernel() else { return false };
+    let [rows, columns] = [height + window.stride[0].min(MAX_SPAN), width + window.stride[1].min(MAX_SPAN)];
+    let span = rows.saturating_mul(columns.saturating_add(input[1]).saturating_add(output[1]));
+    span <= MAX_SPAN && (isa != Isa::Portable || sizes.group_out == 1)
 }
 
 fn correlate<T: Element>(
@@ -123,7 +130,7 @@ fn correlate_bands<T: Element>(
     let Sizes { group_in, group_out, .. } = *sizes;
     let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
     let tap_count = taps.count();
-    let plan = Correlation::new(isa, taps, group_in, group_out).with_source_strides(&input.strides()[1..]);
+    let plan = Correlation::new(isa, taps, group_in, group_out, sizes.batch).with_source_strides(&input.strides()[1..]);
     let weight = weight.as_slice().unwrap_or_default();
     let tap_offsets: Vec<usize> = (0..tap_count).collect();
     let packed = (0..sizes.groups)

@@ -223,6 +223,25 @@ fn block_borders_equal_loops() {
         (Conv2dConfig { padding: Padding::ZERO, ..config(20, 9, [3, 3], 1) }, 2, [20, 32]),
         (Conv2dConfig { padding: Padding::symmetric(6, 7), ..config(6, 9, [3, 3], 1) }, 1, [4, 5]),
         (config(17, 18, [3, 3], 1), 40, [4, 4]),
+        // Only the centre of the kernel, or one output position, meets pixels.
+        (
+            Conv2dConfig {
+                dilation: [1 << 30, 1 << 20],
+                padding: Padding::symmetric(1 << 30, 1 << 20),
+                ..config(2, 3, [3, 3], 1)
+            },
+            2,
+            [5, 5],
+        ),
+        (
+            Conv2dConfig {
+                stride: [1 << 40, 1 << 41],
+                padding: Padding::symmetric(1 << 40, 1 << 41),
+                ..config(2, 3, [3, 3], 1)
+            },
+            2,
+            [5, 5],
+        ),
     ];
     tensor_ops::testing::run_cases(cases, |(config, batch, [height, width])| {
         let wide: Array4<f64> = seeded_array((*batch, config.in_channels, *height, *width), 5);

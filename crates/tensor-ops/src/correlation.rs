@@ -62,7 +62,7 @@ pub struct Correlation<T> {
 const MAX_DEPTH: usize = 256;
 
 /// The size that bands are made for, a part of L2.
-const BUFFER_BYTES: usize = 96 << 10;
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Output positions of a band of [`Correlation::multiply_transposed`]: a panel of its gradient stays in L1.
 const TRANSPOSED_POSITIONS: usize = 256;
@@ -70,27 +70,35 @@ const TRANSPOSED_POSITIONS: usize = 256;
 /// Multiply-adds of a band below which a further band costs more than its parallelism gains.
 const MIN_BAND_WORK: usize = 1 << 20;
 
+/// Bands of all images together, where their work allows it, so that threads find something to do.
+const MIN_TASKS: usize = 16;
+
 impl<T: Element> Correlation<T> {
-    /// The correlation of `channels` source channels with `rows` kernels, for [`Self::multiply`].
-    pub fn new(isa: Isa, taps: Taps, channels: usize, rows: usize) -> Self {
+    /// The correlation of `channels` source channels with `rows` kernels, for [`Self::multiply`] on `images` sources.
+    pub fn new(isa: Isa, taps: Taps, channels: usize, rows: usize, images: usize) -> Self {
+        let taps = taps.with_least_stride();
         let blocks = channels.saturating_mul(taps.count()).div_ceil(MAX_DEPTH).clamp(1, channels.max(1));
         let block_channels = channels.div_ceil(blocks).max(1);
         let work_per_row = rows.saturating_mul(channels).saturating_mul(taps.count() * taps.output[1]);
-        let bands = (work_per_row.saturating_mul(taps.output[0]) / MIN_BAND_WORK).clamp(1, 8);
+        let bands = work_per_row.saturating_mul(taps.output[0]) / MIN_BAND_WORK;
+        let bands = bands.clamp(1, MIN_TASKS.div_ceil(images.max(1)));
         let most_rows = taps.output[0].div_ceil(bands);
         Self::with_blocks(isa, taps, channels, block_channels, most_rows)
     }
 
     /// The correlation of at most `channels` source channels, for [`Self::multiply_transposed`].
     pub fn transposed(isa: Isa, taps: Taps, channels: usize) -> Self {
+        let taps = taps.with_least_stride();
         let most_rows = TRANSPOSED_POSITIONS / taps.output[1].max(1);
         let rows = taps.source_rows(most_rows.clamp(1, taps.output[0].max(1)));
         let row_bytes = (taps.output[1] * taps.stride[1] + 16) * size_of::<T>();
-        let block_channels = (BUFFER_BYTES / (rows * row_bytes).max(1)).clamp(1, channels.max(1));
+        let block_channels = (BUFFER_BYTES / rows.saturating_mul(row_bytes).max(1)).clamp(1, channels.max(1));
         Self::with_blocks(isa, taps, channels, block_channels, most_rows)
     }
 
     fn with_blocks(isa: Isa, taps: Taps, channels: usize, block_channels: usize, most_rows: usize) -> Self {
+        // The layout counts in vectors of the instructions that will run.
+        let isa = if Isa::available().contains(&isa) { isa } else { Isa::Portable };
         let lanes = lanes::<T>(isa);
         let row_pitch = Layout::row_pitch(&taps, lanes);
         let buffer_rows = BUFFER_BYTES / (block_channels * row_pitch * size_of::<T>()).max(1);
@@ -221,12 +229,12 @@ fn lanes<T>(isa: Isa) -> usize {
 /// The most elements in a vector register.
 const MAX_LANES: usize = 16;
 
-/// How many of `left` vectors the next tile takes: three, and never a single one after others.
+/// How many of `left` vectors the next tile takes if it can take `most`: never a single one after others.
 #[inline(always)]
-fn tile_vectors(left: usize) -> usize {
+fn tile_vectors(left: usize, most: usize) -> usize {
     match left {
         1 => 1,
         2 | 4 => 2,
-        _ => 3,
+        _ => most,
     }
 }

@@ -32,7 +32,7 @@ pub(super) unsafe fn fill<T: Element, S: Simd<T>>(
     let step = column_stride * stride_x as isize;
     for channel in 0..channels {
         for row in 0..taps.source_rows(rows) {
-            if !layout.row_used[row % stride_y] {
+            if stride_y > 1 && !layout.row_used[row % stride_y] {
                 continue;
             }
             let y = top + row as isize;
@@ -48,8 +48,12 @@ pub(super) unsafe fn fill<T: Element, S: Simd<T>>(
                     // Position j holds column j · stride + start.
                     let start = phase as isize + column_least;
                     let used = layout.used_width;
-                    let left = ((-start).max(0) as usize).div_ceil(stride_x).min(used);
-                    let end = ((width - start).max(0) as usize).div_ceil(stride_x).clamp(left, used);
+                    let positions_before = |column: isize| {
+                        let columns = (column - start).max(0) as usize;
+                        if stride_x == 1 { columns } else { columns.div_ceil(stride_x) }
+                    };
+                    let left = positions_before(0).min(used);
+                    let end = positions_before(width).clamp(left, used);
                     clear(target, left);
                     let first = source_row.wrapping_offset(((left * stride_x) as isize + start) * column_stride);
                     copy(simd, first, step, target.add(left), end - left);

@@ -8,13 +8,16 @@ use super::element_job::{ElementJob, on_element_type};
 use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
-use super::weights::panel_rows;
+use super::weights::Panel;
 use super::{Correlation, CorrelationWeights, MAX_LANES, Start, tile_vectors};
 use crate::Element;
 use crate::simd::{Dispatch, Kernel, Simd};
 
 /// The size of the weights that all positions of a band are multiplied with before the next ones: a part of L2.
 const WEIGHTS_BYTES: usize = 256 << 10;
+
+/// The rows of the tallest panel.
+const MAX_PANEL_ROWS: usize = 8;
 
 /// Correlates a band; the caller has checked all shapes.
 pub(super) fn run<T: Element>(
@@ -128,32 +131,30 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
             let offsets = &offsets[..depth];
             let panels = weights.block(first_channel, depth);
             let clamp = if block + 1 == blocks { self.clamp } else { None };
-            let rows_at_once = (WEIGHTS_BYTES / (depth * size_of::<T>()).max(1)).next_multiple_of(panel_rows(plan.isa));
-            for group in (0..weights.padded_rows()).step_by(rows_at_once) {
-                let group_end = weights.padded_rows().min(group + rows_at_once);
+            let panel_bytes = depth * MAX_PANEL_ROWS * size_of::<T>();
+            for group in weights.panels().chunks((WEIGHTS_BYTES / panel_bytes.max(1)).max(1)) {
                 let mut first_slot = 0;
                 while first_slot < slots.len() {
-                    let vectors = tile_vectors(slots.len() - first_slot);
+                    let vectors = tile_vectors(slots.len() - first_slot, weights.tile_vectors());
                     let slots = &slots[first_slot..first_slot + vectors];
                     first_slot += vectors;
-                    for row in (group..group_end).step_by(panel_rows(plan.isa)) {
-                        let height = panel_rows(plan.isa).min(weights.padded_rows() - row);
+                    for &Panel { first, height } in group {
                         let start = match self.start {
                             _ if block > 0 => TileStart::Existing,
                             Start::Zero => TileStart::Zero,
-                            Start::Bias(bias) => TileStart::Bias(bias[row..].as_ptr()),
+                            Start::Bias(bias) => TileStart::Bias(bias[first..].as_ptr()),
                             Start::Existing => TileStart::Existing,
                         };
                         let tile = Tile {
-                            panel: panels[row * depth..][..height * depth].as_ptr(),
+                            panel: panels[first * depth..][..height * depth].as_ptr(),
                             pixels,
                             offsets,
                             slots,
                             start,
                             clamp,
-                            output: self.output.wrapping_offset(row as isize * output_strides[0]),
+                            output: self.output.wrapping_offset(first as isize * output_strides[0]),
                             output_strides,
-                            rows: height.min(weights.rows() - row),
+                            rows: height.min(weights.rows() - first),
                         };
                         // SAFETY: every slot plus every offset lies in the buffer or the source, a vector long; the panel
                         // has `height` rows; the first `rows` of them and all slots lie in the output.
@@ -162,6 +163,9 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
                                 (8, 3) => tile.run::<S, 8, 3>(simd),
                                 (8, 2) => tile.run::<S, 8, 2>(simd),
                                 (8, _) => tile.run::<S, 8, 1>(simd),
+                                (6, 3) => tile.run::<S, 6, 3>(simd),
+                                (6, 2) => tile.run::<S, 6, 2>(simd),
+                                (6, _) => tile.run::<S, 6, 1>(simd),
                                 (4, 3) => tile.run::<S, 4, 3>(simd),
                                 (4, 2) => tile.run::<S, 4, 2>(simd),
                                 (4, _) => tile.run::<S, 4, 1>(simd),

@@ -12,7 +12,7 @@ pub struct Taps {
     pub source: [usize; 2],
     /// Rows and columns of output positions.
     pub output: [usize; 2],
-    /// Source rows and columns between neighbouring output positions.
+    /// Source rows and columns between neighbouring output positions; 0 counts as 1.
     pub stride: [usize; 2],
     /// Row offsets.
     pub rows: Vec<isize>,
@@ -49,6 +49,10 @@ impl Taps {
     /// The number of pixels that an output position meets.
     pub fn count(&self) -> usize {
         self.rows.len() * self.columns.len()
+    }
+
+    pub(super) fn with_least_stride(self) -> Self {
+        Self { stride: self.stride.map(|stride| stride.max(1)), ..self }
     }
 
     /// The source rows from the first to the last one that a band of output rows meets.

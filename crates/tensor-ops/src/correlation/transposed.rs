@@ -166,7 +166,7 @@ impl<T: Element> Transposed<'_, T> {
         let mut target = self.packed.as_mut_ptr();
         let mut vector = 0;
         while vector < vectors {
-            let group = tile_vectors(vectors - vector) * lanes;
+            let group = tile_vectors(vectors - vector, group_vectors(self.plan.isa)) * lanes;
             let first = vector * lanes;
             let rows = group.min(self.order.rows - first);
             // SAFETY: the gradient has `order.rows` channels of the plan's output size; the packed band has a group's
@@ -218,7 +218,7 @@ impl<T: Element> Transposed<'_, T> {
         let positions = band_rows * plan.taps.output[1];
         let mut vector = 0;
         while vector < vectors {
-            let group = tile_vectors(vectors - vector);
+            let group = tile_vectors(vectors - vector, group_vectors(plan.isa));
             let mut product = 0;
             while product < products {
                 let left = products - product;
@@ -298,14 +298,19 @@ impl<T: Element> Transposed<'_, T> {
     }
 }
 
+/// The vectors of gradient rows that a tile takes.
+#[inline(always)]
+fn group_vectors(isa: Isa) -> usize {
+    if isa == Isa::Avx512 { 3 } else { 2 }
+}
+
 /// The products of a tile with `vectors` vectors of gradient rows: as many as registers hold, at most `left`.
 #[inline(always)]
 fn transposed_height(isa: Isa, vectors: usize, left: usize) -> usize {
     let most = match (isa, vectors) {
         (Isa::Avx512, 2) => 12,
         (Isa::Avx512, _) | (_, 1) => 8,
-        (_, 2) => 6,
-        _ => 4,
+        _ => 6,
     };
     match left {
         _ if left >= most => most,

@@ -13,27 +13,37 @@ pub struct CorrelationWeights<T> {
     channels: usize,
     block_channels: usize,
     taps: usize,
+    panels: Vec<Panel>,
     values: Vec<T>,
 }
 
 /// Fewer values are packed before another thread has begun.
 const MIN_PARALLEL_VALUES: usize = 1 << 16;
 
-/// The rows of a register tile.
-pub(super) fn panel_rows(isa: Isa) -> usize {
-    match isa {
-        Isa::Portable | Isa::Avx2 => 4,
-        Isa::Avx512 => 8,
-    }
+/// A few rows that share a register tile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Panel {
+    pub(super) first: usize,
+    /// The rows of the tile: 1, 2, 4, 6 or 8. In the last panel some of them may be zeros that fill it.
+    pub(super) height: usize,
 }
 
-/// The rows with the zeros that fill the last panel, whose height is a power of 2.
-fn padded_rows(isa: Isa, rows: usize) -> usize {
-    let full = rows / panel_rows(isa) * panel_rows(isa);
-    match rows - full {
-        0 => full,
-        rest => full + rest.next_power_of_two(),
+/// Divides `rows` among tiles that fill the registers of `isa`.
+fn panels(isa: Isa, rows: usize) -> Vec<Panel> {
+    let most = if isa == Isa::Avx512 { 8 } else { 6 };
+    let mut panels = Vec::new();
+    let mut first = 0;
+    while first < rows {
+        let height = match rows - first {
+            // Two smaller tiles do more at a time than a full one and a small one.
+            7 | 8 if most == 6 => 4,
+            left if left >= most => most,
+            left => [1, 2, 4, 6, 8].into_iter().find(|&height| height >= left).unwrap_or(most),
+        };
+        panels.push(Panel { first, height });
+        first += height;
     }
+    panels
 }
 
 impl<T: Element> CorrelationWeights<T> {
@@ -60,21 +70,22 @@ impl<T: Element> CorrelationWeights<T> {
             let end = last + taps.iter().max().copied().unwrap_or(0) + 1;
             check_axis(NAME, "values", end.max(values.len()), values.len())?;
         }
-        let padded_rows = padded_rows(isa, rows);
+        let panels = panels(isa, rows);
+        let padded_rows = panels.last().map_or(0, |panel| panel.first + panel.height);
         let mut packed = vec![T::zero(); padded_rows * channels * taps.len()];
         let block_len = (padded_rows * block_channels * taps.len()).max(1);
         let pack_block = |(block, target): (usize, &mut [T])| {
             let channels = block * block_channels..channels.min((block + 1) * block_channels);
             let depth = channels.len() * taps.len();
-            for row in 0..rows {
-                let first = row - row % panel_rows(isa);
-                let height = panel_rows(isa).min(padded_rows - first);
-                let panel = &mut target[first * depth..][..height * depth];
-                let mut places = panel[row - first..].iter_mut().step_by(height);
-                for channel in channels.clone() {
-                    let kernel = &values[row * row_stride + channel * channel_stride..];
-                    for (&tap, place) in taps.iter().zip(&mut places) {
-                        *place = kernel[tap];
+            for panel in &panels {
+                let target = &mut target[panel.first * depth..][..panel.height * depth];
+                for row in panel.first..rows.min(panel.first + panel.height) {
+                    let mut places = target[row - panel.first..].iter_mut().step_by(panel.height);
+                    for channel in channels.clone() {
+                        let kernel = &values[row * row_stride + channel * channel_stride..];
+                        for (&tap, place) in taps.iter().zip(&mut places) {
+                            *place = kernel[tap];
+                        }
                     }
                 }
             }
@@ -84,7 +95,7 @@ impl<T: Element> CorrelationWeights<T> {
         } else {
             packed.par_chunks_mut(block_len).enumerate().for_each(pack_block);
         }
-        Ok(Self { isa, rows, channels, block_channels, taps: taps.len(), values: packed })
+        Ok(Self { isa, rows, channels, block_channels, taps: taps.len(), panels, values: packed })
     }
 
     /// The number of output channels.
@@ -92,14 +103,20 @@ impl<T: Element> CorrelationWeights<T> {
         self.rows
     }
 
-    /// The rows with those that fill the last panel.
-    pub(super) fn padded_rows(&self) -> usize {
-        padded_rows(self.isa, self.rows)
+    /// All panels, in the order of their rows.
+    pub(super) fn panels(&self) -> &[Panel] {
+        &self.panels
+    }
+
+    /// The vectors of positions that a tile takes beside its rows.
+    pub(super) fn tile_vectors(&self) -> usize {
+        let tallest = self.panels.first().map_or(0, |panel| panel.height);
+        if self.isa == Isa::Avx512 || tallest <= 2 { 3 } else { 2 }
     }
 
     /// The panels of the block that starts at `first_channel` and has `depth` channels and taps.
     pub(super) fn block(&self, first_channel: usize, depth: usize) -> &[T] {
-        let padded_rows = self.padded_rows();
+        let padded_rows = self.panels.last().map_or(0, |panel| panel.first + panel.height);
         &self.values[first_channel * self.taps * padded_rows..][..depth * padded_rows]
     }
 
@@ -107,6 +124,8 @@ impl<T: Element> CorrelationWeights<T> {
         check_axis(operation, "packed channels", correlation.channels, self.channels)?;
         check_axis(operation, "packed channels of a block", correlation.block_channels, self.block_channels)?;
         check_axis(operation, "packed taps", correlation.taps.count(), self.taps)?;
-        check_axis(operation, "packed panel rows", panel_rows(correlation.isa), panel_rows(self.isa))
+        // Portable and AVX2 panels are alike.
+        let wide = |isa| usize::from(isa == Isa::Avx512);
+        check_axis(operation, "packed AVX-512 panels", wide(correlation.isa), wide(self.isa))
     }
 }

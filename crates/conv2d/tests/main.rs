@@ -1,0 +1,7 @@
+//! The tests of the layer, in one program.
+
+mod exactness;
+mod gradients;
+mod misuse;
+mod naive;
+mod pytorch;

@@ -1,0 +1,158 @@
+//! Correlations against their definition, and what they refuse; `conv2d` tests them over many more shapes.
+
+use ndarray::{Array3, Array4, ArrayView3, s};
+use tensor_ops::testing::{assert_all_close, seeded_array};
+use tensor_ops::{Correlation, CorrelationWeights, Isa, PhaseTaps, Start, Taps, Window};
+
+/// Offsets in no order, with gaps, partly outside of the source.
+fn taps() -> Taps {
+    Taps { source: [11, 19], output: [5, 18], stride: [2, 1], rows: vec![3, -2], columns: vec![1, -4, 2] }
+}
+
+fn pixel(source: ArrayView3<'_, f64>, k: usize, y: isize, x: isize) -> f64 {
+    let inside = y >= 0 && x >= 0 && y < source.dim().1 as isize && x < source.dim().2 as isize;
+    if inside { source[[k, y as usize, x as usize]] } else { 0.0 }
+}
+
+fn reference(taps: &Taps, weights: &Array4<f64>, source: ArrayView3<'_, f64>) -> Array3<f64> {
+    let [height, width] = taps.output;
+    Array3::from_shape_fn((weights.dim().0, height, width), |(m, i, j)| {
+        let mut sum = 0.0;
+        for ((row, k, a, b), weight) in weights.indexed_iter() {
+            if row == m {
+                let y = (i * taps.stride[0]) as isize + taps.rows[a];
+                let x = (j * taps.stride[1]) as isize + taps.columns[b];
+                sum += weight * pixel(source, k, y, x);
+            }
+        }
+        sum
+    })
+}
+
+#[test]
+fn products_equal_the_definition() {
+    let taps = taps();
+    let source: Array3<f64> = seeded_array((3, 11, 19), 1);
+    for rows in 1..=17 {
+        let weights: Array4<f64> = seeded_array((rows, 3, 2, 3), 2);
+        let expected = reference(&taps, &weights, source.view());
+        for isa in Isa::available() {
+            let plan = Correlation::new(isa, taps.clone(), 3, rows, 1);
+            let offsets: Vec<usize> = (0..6).collect();
+            let packed = CorrelationWeights::pack(&plan, rows, weights.as_slice().unwrap(), 18, 6, &offsets).unwrap();
+            let bias: Vec<f64> = (0..rows).map(|row| row as f64 - 4.0).collect();
+            let starts = [(Start::Zero, 0.0, 0.0), (Start::Bias(&bias), 1.0, 0.0), (Start::Existing, 0.0, 1.0)];
+            for (start, with_bias, with_existing) in starts {
+                let before: Array3<f64> = seeded_array(expected.dim(), 3);
+                let mut output =
+                    if with_existing > 0.0 { before.clone() } else { Array3::from_elem(before.dim(), f64::NAN) };
+                for first_row in (0..5).step_by(plan.band_rows()) {
+                    let end = 5.min(first_row + plan.band_rows());
+                    let band = output.slice_mut(s![.., first_row..end, ..]);
+                    plan.multiply(&packed, source.view(), first_row, start, Some([-3.0, 2.0]), band).unwrap();
+                }
+                let expected = Array3::from_shape_fn(expected.dim(), |(m, i, j)| {
+                    let start = with_bias * bias[m] + with_existing * before[[m, i, j]];
+                    (expected[[m, i, j]] + start).clamp(-3.0, 2.0)
+                });
+                assert_all_close(&output, &expected, 1e-12, 1e-12);
+            }
+        }
+    }
+}
+
+#[test]
+fn transposed_products_equal_the_definition() {
+    let taps = taps();
+    let source: Array3<f64> = seeded_array((3, 11, 19), 1);
+    for rows in [1, 2, 3, 5, 8, 13, 30] {
+        let gradient: Array3<f64> = seeded_array((rows, 5, 18), 4);
+        for isa in Isa::available() {
+            // Room for a fourth channel, which the source lacks.
+            let plan = Correlation::transposed(isa, taps.clone(), 4);
+            let mut sums = vec![0.0; plan.sums_len(rows)];
+            plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
+            plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
+            let mut actual = Array4::<f64>::ones((rows, 3, 2, 3));
+            for (row, mut weights) in actual.outer_iter_mut().enumerate() {
+                plan.add_sums(&sums, rows, row, weights.as_slice_mut().unwrap()).unwrap();
+            }
+            let expected = Array4::from_shape_fn(actual.dim(), |(m, k, a, b)| {
+                let products = gradient
+                    .slice(s![m, .., ..])
+                    .indexed_iter()
+                    .map(|((i, j), g)| {
+                        g * pixel(source.view(), k, (2 * i) as isize + taps.rows[a], j as isize + taps.columns[b])
+                    })
+                    .sum::<f64>();
+                1.0 + 2.0 * products
+            });
+            assert_all_close(&actual, &expected, 1e-12, 1e-12);
+        }
+    }
+}
+
+#[test]
+fn taps_of_windows() {
+    let window = Window { stride: [2, 3], dilation: [1, 2], ..Window::new([3, 2]) };
+    let taps = Taps::of_window("test", &window, [7, 9]).unwrap();
+    assert_eq!((taps.output, taps.rows, taps.columns), ([3, 3], vec![0, 1, 2], vec![0, 2]));
+    // Column 2 of the input is met through kernel column 1 alone, one output column further left.
+    let phase = PhaseTaps::of_window("test", &window, [7, 9], [0, 2]).unwrap();
+    assert_eq!((phase.kernel_rows, phase.kernel_columns), (vec![0, 2], vec![1]));
+    assert_eq!((phase.taps.rows, phase.taps.columns, phase.taps.output), (vec![0, -1], vec![0], [4, 3]));
+    let unmet = PhaseTaps::of_window("test", &window, [7, 9], [0, 1]).unwrap();
+    assert_eq!(unmet.taps.count(), 0);
+}
+
+#[test]
+fn wrong_arguments_are_errors() {
+    let isa = Isa::selected();
+    let plan = Correlation::<f64>::new(isa, taps(), 3, 2, 1);
+    let values = vec![0.0; 36];
+    let offsets: Vec<usize> = (0..6).collect();
+    let packed = CorrelationWeights::pack(&plan, 2, &values, 18, 6, &offsets).unwrap();
+    let message = |result: Result<(), tensor_ops::TensorError>| result.unwrap_err().to_string();
+    assert_eq!(
+        CorrelationWeights::pack(&plan, 3, &values, 18, 6, &offsets).unwrap_err().to_string(),
+        "CorrelationWeights: values: expected size 54, found 36"
+    );
+    assert_eq!(
+        CorrelationWeights::pack(&plan, 2, &values, 18, 6, &offsets[1..]).unwrap_err().to_string(),
+        "CorrelationWeights: taps: expected size 6, found 5"
+    );
+    let source = Array3::zeros((3, 11, 19));
+    let mut output = Array3::zeros((2, 5, 18));
+    let mut multiply = |source: &Array3<f64>, first_row, start, rows: usize| {
+        let rows = 0..rows;
+        message(plan.multiply(&packed, source.view(), first_row, start, None, output.slice_mut(s![rows, .., ..])))
+    };
+    assert_eq!(
+        multiply(&Array3::zeros((4, 11, 19)), 0, Start::Zero, 2),
+        "Correlation: source channels: expected size 3, found 4"
+    );
+    assert_eq!(
+        multiply(&Array3::zeros((3, 11, 18)), 0, Start::Zero, 2),
+        "Correlation: source width: expected size 19, found 18"
+    );
+    assert_eq!(multiply(&source, 0, Start::Zero, 1), "Correlation: output channels: expected size 2, found 1");
+    assert_eq!(multiply(&source, 0, Start::Bias(&[0.0]), 2), "Correlation: bias: expected size 2, found 1");
+    assert_eq!(
+        multiply(&source, 1, Start::Zero, 2),
+        "Correlation: output row of item 0: expected less than 5, found 6"
+    );
+    assert_eq!(
+        message(plan.multiply_transposed(source.view(), Array3::zeros((2, 5, 18)).view(), &mut [0.0])),
+        format!("Correlation: sums: expected size {}, found 1", plan.sums_len(2))
+    );
+    let mut sums = vec![0.0; plan.sums_len(2)];
+    assert_eq!(
+        message(plan.add_sums(&sums, 2, 2, &mut [0.0; 18])),
+        "Correlation: row of item 0: expected less than 2, found 2"
+    );
+    sums.pop();
+    assert_eq!(
+        message(plan.add_sums(&sums, 2, 0, &mut [0.0; 18])),
+        format!("Correlation: sums: expected size {}, found {}", plan.sums_len(2), sums.len())
+    );
+}
