@@ -5,6 +5,7 @@ use std::iter::Sum;
 use ndarray::NdFloat;
 
 use crate::gemm::RawGemm;
+use crate::packed::PackedKernels;
 use crate::simd::Dispatch;
 use crate::vecmath::VectorMath;
 
@@ -12,7 +13,7 @@ use crate::vecmath::VectorMath;
 ///
 /// Sealed: other types cannot implement it.
 #[expect(private_bounds, reason = "supertraits that other crates cannot name seal the trait")]
-pub trait Element: NdFloat + Sum + Default + Dispatch + RawGemm + VectorMath + 'static {
+pub trait Element: NdFloat + Sum + Default + Dispatch + RawGemm + PackedKernels + VectorMath + 'static {
     /// The name of the type, as messages and files spell it.
     const NAME: &'static str;
 

@@ -6,7 +6,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
 use crate::packed::buffer::AlignedBuffer;
 use crate::packed::kernel::{Origin, Rows, Target, VECTORS, product};
-use crate::simd::{Kernel, Simd};
+use crate::packed::lstm::{Backward, Forward};
+use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Isa, TensorError, check_axis, check_not_empty};
 
 mod buffer;
@@ -147,7 +148,9 @@ impl<T: Element> PackedMatrix<T> {
             let middle = panels.start + left;
             let (c_left, c_right) = c.split_at(Axis(1), left * self.width);
             let (start_left, start_right) = match start {
-                ProductStart::Row(row) => (ProductStart::Row(&row[..left * self.width]), ProductStart::Row(&row[left * self.width..])),
+                ProductStart::Row(row) => {
+                    (ProductStart::Row(&row[..left * self.width]), ProductStart::Row(&row[left * self.width..]))
+                }
                 other => (other, other),
             };
             rayon::join(
@@ -163,7 +166,7 @@ impl<T: Element> PackedMatrix<T> {
                 || self.multiply_parts(a_lower, start, c_lower, panels.clone(), parts - parts / 2),
             );
         } else {
-            T::dispatch_on(self.isa, Product { matrix: self, a, start, c, panels });
+            T::run_product(self.isa, Product { matrix: self, a, start, c, panels });
         }
     }
 
@@ -172,6 +175,32 @@ impl<T: Element> PackedMatrix<T> {
         self.panels.as_slice()[panel * self.width * self.depth..].as_ptr()
     }
 }
+
+/// Entries of the kernels per element type, so that they are compiled in this crate and not again in every crate that
+/// uses them.
+pub(crate) trait PackedKernels: Sized {
+    fn run_product(isa: Isa, product: Product<'_, Self>);
+    fn run_forward(isa: Isa, step: Forward<'_, Self>);
+    fn run_backward(isa: Isa, step: Backward<'_, Self>);
+}
+
+macro_rules! impl_packed_kernels {
+    ($($element:ty),*) => {$(
+        impl PackedKernels for $element {
+            fn run_product(isa: Isa, product: Product<'_, Self>) {
+                Self::dispatch_on(isa, product);
+            }
+            fn run_forward(isa: Isa, step: Forward<'_, Self>) {
+                Self::dispatch_on(isa, step);
+            }
+            fn run_backward(isa: Isa, step: Backward<'_, Self>) {
+                Self::dispatch_on(isa, step);
+            }
+        }
+    )*};
+}
+
+impl_packed_kernels!(f32, f64);
 
 /// The elements in a vector of `isa`.
 fn lanes<T: Element>(isa: Isa) -> usize {
@@ -208,7 +237,7 @@ fn target_of<T: Element>(view: &mut ArrayViewMut2<'_, T>) -> Target<T> {
 }
 
 /// The product of one thread.
-struct Product<'a, T> {
+pub(crate) struct Product<'a, T> {
     matrix: &'a PackedMatrix<T>,
     a: ArrayView2<'a, T>,
     start: ProductStart<'a, T>,

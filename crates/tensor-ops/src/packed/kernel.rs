@@ -156,10 +156,8 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
             // SAFETY: the offsets stay inside the areas that the caller grants, and `copy` holds `rows_block` rows of
             // `depth_block` elements.
             unsafe {
-                for (first, rows) in tiles::<T, S>(rows_here) {
-                    let source = a.pointer.offset((row + first) as isize * a.row_stride + k as isize * a.depth_stride);
-                    copy_tile(source, a.row_stride, a.depth_stride, rows, depth, copy.add(first * depth));
-                }
+                let source = a.pointer.offset(row as isize * a.row_stride + k as isize * a.depth_stride);
+                copy_rows::<T, S>(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
                 for (index, column) in (0..c.columns).step_by(width).enumerate() {
                     for (first, rows) in tiles::<T, S>(rows_here) {
                         let tile_a = Tile {
@@ -177,26 +175,55 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
     }
 }
 
-/// Copies a tile of A to `[depth][rows]`.
+/// Copies rows of A tile by tile, each to `[depth][rows of the tile]`.
 ///
 /// # Safety
-/// The strides must stay inside readable memory, and `target` must be valid for writes of `rows · depth` elements.
+/// `a` must be valid for reads, and `target` for writes of `a.rows · a.depth` elements.
 #[inline(always)]
-unsafe fn copy_tile<T: Element>(
-    source: *const T,
-    row_stride: isize,
-    depth_stride: isize,
-    rows: usize,
-    depth: usize,
-    target: *mut T,
-) {
-    for k in 0..depth {
-        for row in 0..rows {
-            // SAFETY: granted by the caller.
-            unsafe {
-                let value = source.offset(row as isize * row_stride + k as isize * depth_stride).read();
-                target.add(k * rows + row).write(value);
+unsafe fn copy_rows<T: Element, S: Simd<T>>(a: Rows<T>, target: *mut T) {
+    // SAFETY: the offsets stay inside the areas that the caller grants.
+    unsafe {
+        if a.row_stride == 1 {
+            // Neighbours in memory are rows: read each depth once, over all tiles.
+            for k in 0..a.depth {
+                let source = a.pointer.offset(k as isize * a.depth_stride);
+                for (first, rows) in tiles::<T, S>(a.rows) {
+                    copy_column(source.add(first), 1, rows, target.add(first * a.depth + k * rows));
+                }
             }
+        } else {
+            for (first, rows) in tiles::<T, S>(a.rows) {
+                let source = a.pointer.offset(first as isize * a.row_stride);
+                for k in 0..a.depth {
+                    let source = source.offset(k as isize * a.depth_stride);
+                    copy_column(source, a.row_stride, rows, target.add(first * a.depth + k * rows));
+                }
+            }
+        }
+    }
+}
+
+/// Copies `rows` elements that lie `stride` apart.
+///
+/// # Safety
+/// `source` must be valid for these reads, and `target` for writes of `rows` elements.
+#[inline(always)]
+unsafe fn copy_column<T: Element>(source: *const T, stride: isize, rows: usize, target: *mut T) {
+    /// A number of rows that the compiler knows: so few elements are no work for a call of `memcpy`.
+    #[inline(always)]
+    unsafe fn copy<T: Element, const R: usize>(source: *const T, stride: isize, target: *mut T) {
+        // SAFETY: granted by the caller.
+        unsafe { target.cast::<[T; R]>().write(std::array::from_fn(|row| source.offset(row as isize * stride).read())) }
+    }
+    // SAFETY: granted by the caller.
+    unsafe {
+        match rows {
+            1 => copy::<T, 1>(source, stride, target),
+            2 => copy::<T, 2>(source, stride, target),
+            3 => copy::<T, 3>(source, stride, target),
+            4 => copy::<T, 4>(source, stride, target),
+            5 => copy::<T, 5>(source, stride, target),
+            _ => copy::<T, MOST_ROWS>(source, stride, target),
         }
     }
 }
@@ -345,11 +372,13 @@ unsafe fn tile_of<T: Element, S: Simd<T>, const R: usize>(
         let mut panel = a.panel;
         let mut column = a.pointer;
         for _ in 0..a.depth {
-            let b: [S::Vector; VECTORS] = std::array::from_fn(|v| simd.load_ptr(panel.add(v * S::LANES)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let value = simd.splat(column.offset(row as isize * a.row_stride).read());
-                for (sum, &b) in sums.iter_mut().zip(&b) {
-                    *sum = simd.mul_add(value, b, *sum);
+            // One vector of B at a time: with all of them, the sums do not fit into 16 registers.
+            let values: [S::Vector; R] =
+                std::array::from_fn(|row| simd.splat(column.offset(row as isize * a.row_stride).read()));
+            for v in 0..VECTORS {
+                let b = simd.load_ptr(panel.add(v * S::LANES));
+                for (sums, &value) in sums.iter_mut().zip(&values) {
+                    sums[v] = simd.mul_add(value, b, sums[v]);
                 }
             }
             panel = panel.add(VECTORS * S::LANES);

@@ -184,12 +184,12 @@ fn forward_parts<T: Element>(step: LstmStep<'_, T>, unit: usize, parts: usize) {
         };
         rayon::join(|| forward_parts(left, unit, parts / 2), || forward_parts(right, unit + units, parts - parts / 2));
     } else {
-        T::dispatch_on(step.recurrent.isa, Forward { step, unit });
+        T::run_forward(step.recurrent.isa, Forward { step, unit });
     }
 }
 
 /// [`lstm_step`] for the units of its views, of which the first is `unit`.
-struct Forward<'a, T> {
+pub(crate) struct Forward<'a, T> {
     step: LstmStep<'a, T>,
     unit: usize,
 }
@@ -307,12 +307,12 @@ fn backward_parts<T: Element>(step: LstmStepBackward<'_, T>, panels: Range<usize
             || backward_parts(right, middle..panels.end, parts - parts / 2),
         );
     } else {
-        T::dispatch_on(step.recurrent.isa, Backward { step, panels });
+        T::run_backward(step.recurrent.isa, Backward { step, panels });
     }
 }
 
 /// [`lstm_step_backward`] for the units of its views, which are the columns of `panels`.
-struct Backward<'a, T> {
+pub(crate) struct Backward<'a, T> {
     step: LstmStepBackward<'a, T>,
     panels: Range<usize>,
 }
