@@ -67,6 +67,7 @@ impl<T: Element> Lstm<T> {
     ///
     /// # Errors
     /// As [`Self::forward`].
+    #[expect(clippy::type_complexity, reason = "output, state and trace have no other place together")]
     pub fn forward_training(
         &self,
         input: ArrayView3<'_, T>,
