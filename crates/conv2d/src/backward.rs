@@ -2,10 +2,11 @@
 //!
 //! With g = ∂L/∂y · f′, where f is the activation:
 //!
-//! - ∂L/∂b\[m\] = Σ_{n, i, j} g\[n, m, i, j\]
-//! - ∂L/∂w\[m, c, k, l\] = Σ_{n, i, j} g\[n, m, i, j\] · x\[n, c, i·s_y + k·d_y − top, j·s_x + l·d_x − left\]
-//! - ∂L/∂x\[n, c, y, x\] = Σ_{m, k, l} w\[m, c, k, l\] · g\[n, m, (y + top − k·d_y)/s_y, (x + left − l·d_x)/s_x\] over the kernel
-//!   positions that make both quotients integral: a correlation of g for each remainder of y and x modulo the stride.
+//! - `∂L/∂b[m] = Σ_{n, i, j} g[n, m, i, j]`
+//! - `∂L/∂w[m, c, k, l] = Σ_{n, i, j} g[n, m, i, j] · x[n, c, i·s_y + k·d_y − top, j·s_x + l·d_x − left]`
+//! - `∂L/∂x[n, c, y, x] = Σ_{m, k, l} w[m, c, k, l] · g[n, m, (y + top − k·d_y)/s_y, (x + left − l·d_x)/s_x]` over the
+//!   kernel positions that make both quotients integral: a correlation of g for each remainder of y and x modulo the
+//!   stride.
 
 use ndarray::{Array1, Array4, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut3, ArrayViewMut4, Axis, s};
 use rayon::prelude::*;
@@ -273,9 +274,10 @@ fn backward_bias<T: Element>(sizes: &Sizes, grad_output: ArrayView4<'_, T>) -> A
     sums.iter().fold(Array1::zeros(sizes.out_channels), |total, sum| total + sum)
 }
 
-/// The sum of a plane in row-major order, in eight interleaved parts whatever the strides are.
+/// The sum of a plane in row-major order, in interleaved parts whatever the strides are.
 fn sum_plane<T: Element>(plane: ArrayView2<'_, T>) -> T {
-    const PARTS: usize = 8;
+    // Enough sums at a time to hide the latency of additions.
+    const PARTS: usize = 32;
     let mut parts = [T::zero(); PARTS];
     if let Some(values) = plane.as_slice() {
         let chunks = values.chunks_exact(PARTS);

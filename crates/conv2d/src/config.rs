@@ -142,7 +142,7 @@ impl Conv2dConfig {
             return Err(TensorError::InvalidOption { operation: NAME, option, requirement, found }.into());
         }
         for (axis, channels) in [("input channels", self.in_channels), ("output channels", self.out_channels)] {
-            if channels % self.groups != 0 {
+            if !channels.is_multiple_of(self.groups) {
                 return Err(Conv2dError::Groups { axis, channels, groups: self.groups });
             }
         }

@@ -111,7 +111,7 @@ fn flatten_pointwise<'a, T: Element>(
 pub(crate) fn flat_size([height, width]: [usize; 2]) -> [usize; 2] {
     let pixels = height * width;
     for multiple in [POINTWISE_WIDTH, 16, 8] {
-        if pixels % multiple == 0 {
+        if pixels.is_multiple_of(multiple) {
             return [pixels / multiple, multiple];
         }
     }

@@ -126,7 +126,7 @@ impl Direct {
         };
         inside(&taps.rows, 0)?;
         inside(&taps.columns, 1)?;
-        let competing = block_channels > 8 && channel_stride.unsigned_abs() * element % (PAGE_BYTES / 2) == 0;
+        let competing = block_channels > 8 && (channel_stride.unsigned_abs() * element).is_multiple_of(PAGE_BYTES / 2);
         if taps.stride[1] != 1 || column_stride != 1 || output_width < lanes || competing {
             return None;
         }
