@@ -8,7 +8,7 @@
 //! use tensor_ops::{Linear, LinearConfig};
 //!
 //! let config = LinearConfig { in_features: 2, out_features: 3, ..LinearConfig::default() };
-//! let mut layer = Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1))?;
+//! let mut layer = Linear::<f32>::new(config, &mut StdRng::seed_from_u64(1))?;
 //! let mut optimizer = Adam::new(AdamConfig::default())?;
 //! let (features, classes) = (array![[0.1, 0.9], [0.8, 0.3]], [2, 0]);
 //! for _ in 0..100 {
@@ -70,7 +70,7 @@ pub use im2col::{col2im, col2im_reference, im2col, im2col_reference};
 pub use linear::{Linear, LinearConfig, LinearGradients, LinearTrace, linear_backward, linear_into};
 pub use packed::{
     CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, LstmStep, LstmStepBackward, OUTPUT_GATE, PackedMatrix,
-    ProductStart, Run, lstm_step, lstm_step_backward,
+    ProductStart, Run, lstm_step, lstm_step_backward, multiply_unpacked,
 };
 pub use parameters::{ParameterError, Parameters, load_parameters, visit_part, visit_part_mut};
 pub use simd::{ISA_VARIABLE, Isa};

@@ -11,7 +11,7 @@ use crate::{Element, Parameters, TensorError, check_axis, check_not_empty, gemm,
 const OPERATION: &str = "Linear";
 
 /// Options of [`Linear`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearConfig {
     /// Features of an input.
     pub in_features: usize,
@@ -35,7 +35,7 @@ impl Default for LinearConfig {
 /// use tensor_ops::{Linear, LinearConfig};
 ///
 /// let config = LinearConfig { in_features: 2, out_features: 3, ..LinearConfig::default() };
-/// let layer = Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1))?;
+/// let layer = Linear::<f32>::new(config, &mut StdRng::seed_from_u64(1))?;
 /// let input = array![[1.0, 2.0], [3.0, 4.0]];
 /// let (output, trace) = layer.forward_training(input.view())?;
 /// assert_eq!(output.dim(), (2, 3));
@@ -72,8 +72,8 @@ impl<T: Element> Linear<T> {
     ///
     /// # Errors
     /// [`TensorError::EmptyAxis`] for 0 features.
-    pub fn new(config: &LinearConfig, rng: &mut (impl Rng + ?Sized)) -> Result<Self, TensorError> {
-        let LinearConfig { in_features, out_features, bias } = *config;
+    pub fn new(config: LinearConfig, rng: &mut (impl Rng + ?Sized)) -> Result<Self, TensorError> {
+        let LinearConfig { in_features, out_features, bias } = config;
         check_not_empty(OPERATION, "input features", in_features)?;
         check_not_empty(OPERATION, "output features", out_features)?;
         let weight = init::fan_in_uniform((out_features, in_features), in_features, rng)?;

@@ -50,7 +50,7 @@ fn equals_pytorch_in_single_precision() {
 fn gradients_equal_finite_differences() {
     for bias in [true, false] {
         let config = LinearConfig { in_features: 4, out_features: 3, bias };
-        let layer = Linear::<f64>::new(&config, &mut StdRng::seed_from_u64(1)).unwrap();
+        let layer = Linear::<f64>::new(config, &mut StdRng::seed_from_u64(1)).unwrap();
         let input: Array2<f64> = seeded_array((5, 4), 2);
         let weights: Array2<f64> = seeded_array((5, 3), 3);
         // Quadratic in the output, so that its gradient depends on the output.
@@ -113,7 +113,7 @@ fn any_rank_with_the_features_last() {
 #[test]
 fn an_item_does_not_depend_on_its_batch_or_on_threads() {
     let config = LinearConfig { in_features: 200, out_features: 150, bias: true };
-    let layer = Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1)).unwrap();
+    let layer = Linear::<f32>::new(config, &mut StdRng::seed_from_u64(1)).unwrap();
     let input: Array2<f32> = seeded_array((300, 200), 2);
     let grad_output: Array2<f32> = seeded_array((300, 150), 3);
     let run = |rows: std::ops::Range<usize>| {
@@ -148,21 +148,21 @@ fn the_gradient_of_a_bias_is_the_sum_in_order() {
 #[test]
 fn initial_values_are_those_of_pytorch_in_range() {
     let config = LinearConfig { in_features: 100, out_features: 50, bias: true };
-    let layer = Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1)).unwrap();
+    let layer = Linear::<f32>::new(config, &mut StdRng::seed_from_u64(1)).unwrap();
     assert_eq!((layer.in_features(), layer.out_features(), layer.parameter_count()), (100, 50, 5_050));
     let largest = |values: &mut dyn Iterator<Item = &f32>| values.fold(0.0_f32, |largest, v| largest.max(v.abs()));
     let weight = largest(&mut layer.weight.iter());
     let bias = largest(&mut layer.bias.as_ref().unwrap().iter());
     assert!(weight <= 0.1 && weight > 0.0999, "{weight}");
     assert!(bias <= 0.1 && bias > 0.08, "{bias}");
-    assert_eq!(layer, Linear::new(&config, &mut StdRng::seed_from_u64(1)).unwrap());
+    assert_eq!(layer, Linear::new(config, &mut StdRng::seed_from_u64(1)).unwrap());
 }
 
 #[test]
 fn misuse_is_refused() {
     let new = |in_features, out_features| {
         let config = LinearConfig { in_features, out_features, bias: true };
-        Linear::<f32>::new(&config, &mut StdRng::seed_from_u64(1))
+        Linear::<f32>::new(config, &mut StdRng::seed_from_u64(1))
     };
     let layer = new(4, 3).unwrap();
     let wrong_bias = Linear { bias: Some(Array1::zeros(2)), ..layer.clone() };

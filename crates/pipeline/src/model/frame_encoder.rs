@@ -67,7 +67,7 @@ impl<T: Element> FrameEncoder<T> {
             convolutions.push(layer);
         }
         let in_features = channels * size[0] * size[1];
-        let projection = Linear::new(&LinearConfig { in_features, out_features: config.features, bias: true }, rng)?;
+        let projection = Linear::new(LinearConfig { in_features, out_features: config.features, bias: true }, rng)?;
         Ok(Self { convolutions, dropout: Dropout::new(config.dropout)?, projection })
     }
 

@@ -28,7 +28,7 @@ impl<T: Element> Head<T> {
     /// [`ModelError`] for 0 features or classes, or a probability outside 0..=1.
     pub fn new(config: &HeadConfig, features: usize, classes: usize, rng: &mut impl Rng) -> Result<Self, ModelError> {
         let linear = LinearConfig { in_features: features, out_features: classes, bias: true };
-        Ok(Self { dropout: Dropout::new(config.dropout)?, linear: Linear::new(&linear, rng)? })
+        Ok(Self { dropout: Dropout::new(config.dropout)?, linear: Linear::new(linear, rng)? })
     }
 
     /// The scores `[clips, classes]` of vectors `[clips, features]`.
