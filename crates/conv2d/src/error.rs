@@ -48,14 +48,7 @@ impl fmt::Display for Conv2dError {
     }
 }
 
-impl Error for Conv2dError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Tensor(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for Conv2dError {}
 
 impl From<TensorError> for Conv2dError {
     fn from(error: TensorError) -> Self {

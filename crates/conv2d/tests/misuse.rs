@@ -1,12 +1,11 @@
 //! Every misuse and the error it gets.
 
-use std::error::Error;
 
 use conv2d::{Conv2d, Conv2dConfig, Conv2dError, convolve_backward_input, convolve_backward_parameters, convolve_into};
 use ndarray::{Array1, Array4, ArrayD, IxDyn};
 use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
 use tensor_ops::testing::run_cases;
-use tensor_ops::{Padding, TensorError, load_parameters};
+use tensor_ops::{Padding, load_parameters};
 
 /// A valid configuration, 4 to 6 channels, to be spoilt.
 fn base() -> Conv2dConfig {
@@ -187,14 +186,4 @@ fn loaded_parameters() {
         assert_eq!(load_parameters(&mut target, source).unwrap_err().to_string(), *expected);
         assert_eq!(target, before, "nothing is changed");
     });
-}
-
-#[test]
-fn errors_keep_their_source() {
-    let error = Conv2d::<f32>::new(Conv2dConfig { groups: 0, ..base() }, &mut StdRng::seed_from_u64(1)).unwrap_err();
-    let source = error.source().and_then(|source| source.downcast_ref::<TensorError>());
-    assert!(matches!(source, Some(TensorError::InvalidOption { option: "groups", .. })));
-    let groups = Conv2dError::Groups { axis: "input channels", channels: 4, groups: 3 };
-    assert_eq!(Conv2dConfig { groups: 3, ..base() }.validate(), Err(groups.clone()));
-    assert!(groups.source().is_none());
 }

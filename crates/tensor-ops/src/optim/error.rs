@@ -76,15 +76,7 @@ impl fmt::Display for OptimizerError {
     }
 }
 
-impl std::error::Error for OptimizerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Tensor(error) => Some(error),
-            Self::State(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for OptimizerError {}
 
 impl From<TensorError> for OptimizerError {
     fn from(error: TensorError) -> Self {
