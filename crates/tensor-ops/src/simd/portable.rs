@@ -56,10 +56,6 @@ macro_rules! impl_portable {
                 std::array::from_fn(|lane| fused_or_two_roundings!(a[lane], b[lane], c[lane]))
             }
             #[inline(always)]
-            fn sqrt(self, a: Self::Vector) -> Self::Vector {
-                std::array::from_fn(|lane| a[lane].sqrt())
-            }
-            #[inline(always)]
             fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
                 std::array::from_fn(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
             }

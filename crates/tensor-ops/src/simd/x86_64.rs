@@ -73,7 +73,7 @@ macro_rules! impl_simd {
     (
         $token:ty, $element:ty, $vector:ty, $lanes:literal,
         splat: $splat:ident, load: $load:ident, store: $store:ident, add: $add:ident, sub: $sub:ident, mul: $mul:ident,
-        div: $div:ident, mul_add: $mul_add:ident, sqrt: $sqrt:ident, min: $min:ident, max: $max:ident,
+        div: $div:ident, mul_add: $mul_add:ident, min: $min:ident, max: $max:ident,
         select_lt: |$a:ident, $b:ident, $x:ident, $y:ident| $select:expr,
         round_ties_even: |$r:ident| $round:expr,
         exp2_integral: |$n:ident| $exp2:expr,
@@ -125,11 +125,6 @@ macro_rules! impl_simd {
                 unsafe { $mul_add(a, b, c) }
             }
             #[inline(always)]
-            fn sqrt(self, a: $vector) -> $vector {
-                // SAFETY: the token exists, so the CPU has the instruction.
-                unsafe { $sqrt(a) }
-            }
-            #[inline(always)]
             fn min(self, a: $vector, b: $vector) -> $vector {
                 // SAFETY: the token exists, so the CPU has the instruction.
                 unsafe { $min(a, b) }
@@ -179,7 +174,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 impl_simd! {
     Avx2, f32, __m256, 8,
     splat: _mm256_set1_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, add: _mm256_add_ps, sub: _mm256_sub_ps,
-    mul: _mm256_mul_ps, div: _mm256_div_ps, mul_add: _mm256_fmadd_ps, sqrt: _mm256_sqrt_ps, min: _mm256_min_ps,
+    mul: _mm256_mul_ps, div: _mm256_div_ps, mul_add: _mm256_fmadd_ps, min: _mm256_min_ps,
     max: _mm256_max_ps,
     select_lt: |a, b, x, y| _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)),
     round_ties_even: |a| _mm256_round_ps::<NEAREST>(a),
@@ -199,7 +194,7 @@ impl_simd! {
 impl_simd! {
     Avx2, f64, __m256d, 4,
     splat: _mm256_set1_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd, add: _mm256_add_pd, sub: _mm256_sub_pd,
-    mul: _mm256_mul_pd, div: _mm256_div_pd, mul_add: _mm256_fmadd_pd, sqrt: _mm256_sqrt_pd, min: _mm256_min_pd,
+    mul: _mm256_mul_pd, div: _mm256_div_pd, mul_add: _mm256_fmadd_pd, min: _mm256_min_pd,
     max: _mm256_max_pd,
     select_lt: |a, b, x, y| _mm256_blendv_pd(y, x, _mm256_cmp_pd::<_CMP_LT_OQ>(a, b)),
     round_ties_even: |a| _mm256_round_pd::<NEAREST>(a),
@@ -219,7 +214,7 @@ impl_simd! {
 impl_simd! {
     Avx512, f32, __m512, 16,
     splat: _mm512_set1_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, add: _mm512_add_ps, sub: _mm512_sub_ps,
-    mul: _mm512_mul_ps, div: _mm512_div_ps, mul_add: _mm512_fmadd_ps, sqrt: _mm512_sqrt_ps, min: _mm512_min_ps,
+    mul: _mm512_mul_ps, div: _mm512_div_ps, mul_add: _mm512_fmadd_ps, min: _mm512_min_ps,
     max: _mm512_max_ps,
     select_lt: |a, b, x, y| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x),
     round_ties_even: |a| _mm512_roundscale_ps::<NEAREST>(a),
@@ -234,7 +229,7 @@ impl_simd! {
 impl_simd! {
     Avx512, f64, __m512d, 8,
     splat: _mm512_set1_pd, load: _mm512_loadu_pd, store: _mm512_storeu_pd, add: _mm512_add_pd, sub: _mm512_sub_pd,
-    mul: _mm512_mul_pd, div: _mm512_div_pd, mul_add: _mm512_fmadd_pd, sqrt: _mm512_sqrt_pd, min: _mm512_min_pd,
+    mul: _mm512_mul_pd, div: _mm512_div_pd, mul_add: _mm512_fmadd_pd, min: _mm512_min_pd,
     max: _mm512_max_pd,
     select_lt: |a, b, x, y| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), y, x),
     round_ties_even: |a| _mm512_roundscale_pd::<NEAREST>(a),
