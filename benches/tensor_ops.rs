@@ -29,9 +29,11 @@ fn products(criterion: &mut criterion::Criterion) {
     group.finish();
 }
 
+type Function = fn(&mut [f32]);
+
 fn vector_mathematics(criterion: &mut criterion::Criterion) {
     const LENGTH: usize = 16 * 1024;
-    let functions: [(&str, fn(&mut [f32])); 4] = [
+    let functions: [(&str, Function); 4] = [
         ("exp", vecmath::exp::<f32>),
         ("sigmoid", vecmath::sigmoid::<f32>),
         ("tanh", vecmath::tanh::<f32>),
