@@ -15,7 +15,7 @@
 
 use thiserror::Error;
 
-use crate::data::{DataError, FirActions, Protocol, SplitConfig, split};
+use crate::data::{DataError, FirActions, NormalizedClips, Protocol, SplitConfig, split};
 use crate::model::ModelError;
 use crate::recipe::ActionRecipe;
 use crate::run::{
@@ -155,7 +155,8 @@ fn evaluate_person(
     let recorded = recorded.ok_or_else(|| inconsistent("results.json is about another person than config.toml"))?;
     let fold = split(actions.clips(), test_person, &recipe.data, recipe.seed);
     let symmetries = recipe.evaluation.symmetries();
-    let evaluate = |clips: &[usize]| training::evaluate(&model, actions, clips, preprocessing, symmetries);
+    let clips = NormalizedClips::new(actions, preprocessing);
+    let evaluate = |positions: &[usize]| training::evaluate(&model, &clips, positions, symmetries);
     Ok(FoldResults {
         test: evaluate(&fold.test)?.ok_or_else(|| inconsistent("config.toml leaves no clips to test on"))?,
         validation: evaluate(&fold.validation)?,

@@ -1,9 +1,10 @@
 //! Fitting a model to the training clips of a fold.
 
 mod config;
-mod epoch;
+
 mod evaluate;
 mod fold;
+mod stepper;
 
 pub use config::{EvaluationConfig, ScheduleKind, TrainingConfig};
 pub use evaluate::{evaluate, probabilities};

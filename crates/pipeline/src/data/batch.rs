@@ -3,13 +3,13 @@
 use ndarray::{Array4, Axis, concatenate};
 use rayon::prelude::*;
 
-use super::{AugmentationConfig, AugmentationDraw, FirActions, PreprocessingConfig, Symmetry};
+use super::{AugmentationConfig, AugmentationDraw, NormalizedClips, Symmetry};
 use crate::random::{Purpose, generator};
 
 /// Some clips: all their steps one after another, without padding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// `[steps of all clips, channels, height, width]`, as [`PreprocessingConfig::stack`] makes them.
+    /// `[steps of all clips, channels, height, width]`, as [`crate::data::PreprocessingConfig::stack`] makes them.
     pub frames: Array4<f32>,
     /// The number of steps of each clip.
     pub lengths: Vec<usize>,
@@ -22,16 +22,9 @@ impl Batch {
     ///
     /// # Panics
     /// If `positions` is empty or holds one that the data set lacks.
-    pub fn recorded(
-        actions: &FirActions,
-        positions: &[usize],
-        preprocessing: &PreprocessingConfig,
-        symmetry: Symmetry,
-    ) -> Self {
-        Self::assemble(actions, positions, preprocessing, |_, length| AugmentationDraw {
-            symmetry,
-            ..AugmentationDraw::identity(length)
-        })
+    pub fn recorded(clips: &NormalizedClips, positions: &[usize], symmetry: Symmetry) -> Self {
+        let draw = |_, length| AugmentationDraw { symmetry, ..AugmentationDraw::identity(length) };
+        Self::assemble(clips, positions, draw)
     }
 
     /// The clips at `positions` in the data set, each varied by a draw that depends on `seed`, `epoch` and the clip.
@@ -39,39 +32,34 @@ impl Batch {
     /// # Panics
     /// If `positions` is empty or holds one that the data set lacks.
     pub fn augmented(
-        actions: &FirActions,
+        clips: &NormalizedClips,
         positions: &[usize],
-        preprocessing: &PreprocessingConfig,
         augmentation: &AugmentationConfig,
         seed: u64,
         epoch: usize,
     ) -> Self {
-        Self::assemble(actions, positions, preprocessing, |clip, length| {
+        Self::assemble(clips, positions, |clip, length| {
             augmentation.draw(length, &mut generator(seed, Purpose::Augmentation, epoch, clip))
         })
     }
 
     fn assemble(
-        actions: &FirActions,
+        clips: &NormalizedClips,
         positions: &[usize],
-        preprocessing: &PreprocessingConfig,
         draw: impl Fn(usize, usize) -> AugmentationDraw + Sync,
     ) -> Self {
-        let clips: Vec<Array4<f32>> = positions
-            .par_iter()
-            .map(|&position| {
-                let clip = &actions.clips()[position];
-                let normalized = preprocessing.normalize(actions.frames(clip), actions.background(clip));
-                let mean = normalized.mean_axis(Axis(0)).expect("every clip has frames");
-                let draw = draw(position, clip.length);
-                preprocessing.stack(draw.apply(normalized.view()).view(), draw.apply_to_image(mean.view()).view())
-            })
-            .collect();
-        let views: Vec<_> = clips.iter().map(|clip| clip.view()).collect();
+        let vary = |&position: &usize| {
+            let clip = clips.clip(position);
+            let draw = draw(position, clip.frames.len_of(Axis(0)));
+            let (frames, mean) = (draw.apply(clip.frames.view()), draw.apply_to_image(clip.mean.view()));
+            clips.preprocessing().stack(frames.view(), mean.view())
+        };
+        let varied: Vec<Array4<f32>> = positions.par_iter().map(vary).collect();
+        let views: Vec<_> = varied.iter().map(|clip| clip.view()).collect();
         Self {
             frames: concatenate(Axis(0), &views).expect("clips of one data set have the same size"),
-            lengths: clips.iter().map(|clip| clip.len_of(Axis(0))).collect(),
-            labels: positions.iter().map(|&position| actions.clips()[position].label).collect(),
+            lengths: varied.iter().map(|clip| clip.len_of(Axis(0))).collect(),
+            labels: positions.iter().map(|&position| clips.label(position)).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1, s};
 use tensor_ops::{Element, softmax};
 
-use crate::data::{Batch, FirActions, PreprocessingConfig, Symmetry};
+use crate::data::{Batch, NormalizedClips, Symmetry};
 use crate::metrics::ConfusionMatrix;
 use crate::model::{ActionModel, ModelError};
 use crate::run::Evaluation;
@@ -21,16 +21,15 @@ const BATCH_SIZE: usize = 64;
 /// If `positions` holds one that the data set lacks.
 pub fn probabilities(
     model: &ActionModel<f32>,
-    actions: &FirActions,
+    clips: &NormalizedClips,
     positions: &[usize],
-    preprocessing: &PreprocessingConfig,
     symmetries: &[Symmetry],
 ) -> Result<Array2<f32>, ModelError> {
     let mut mean = Array2::zeros((positions.len(), model.classes()));
     for (batch, start) in positions.chunks(BATCH_SIZE).zip((0..).step_by(BATCH_SIZE)) {
         let mut mean = mean.slice_mut(s![start..start + batch.len(), ..]);
         for &symmetry in symmetries {
-            let batch = Batch::recorded(actions, batch, preprocessing, symmetry);
+            let batch = Batch::recorded(clips, batch, symmetry);
             let scores = model.forward(batch.frames.view(), &batch.lengths)?;
             mean += &softmax(scores.view(), 1, None)?;
         }
@@ -48,19 +47,18 @@ pub fn probabilities(
 /// If `positions` holds one that the data set lacks.
 pub fn evaluate(
     model: &ActionModel<f32>,
-    actions: &FirActions,
+    clips: &NormalizedClips,
     positions: &[usize],
-    preprocessing: &PreprocessingConfig,
     symmetries: &[Symmetry],
 ) -> Result<Option<Evaluation>, ModelError> {
     if positions.is_empty() {
         return Ok(None);
     }
-    let probabilities = probabilities(model, actions, positions, preprocessing, symmetries)?;
+    let probabilities = probabilities(model, clips, positions, symmetries)?;
     let mut confusion = ConfusionMatrix::new(model.classes());
     let mut loss = 0.0;
     for (&position, probabilities) in positions.iter().zip(probabilities.rows()) {
-        let label = actions.clips()[position].label;
+        let label = clips.label(position);
         confusion.add(label, largest(probabilities));
         loss -= f64::from(probabilities[label].max(f32::MIN_POSITIVE)).ln();
     }

@@ -7,9 +7,9 @@ use tensor_ops::optim::OptimizerError;
 use tensor_ops::{Parameters, TensorError};
 use thiserror::Error;
 
-use super::epoch::Stepper;
 use super::evaluate::evaluate;
-use crate::data::{Batch, FirActions, Fold, Symmetry};
+use super::stepper::Stepper;
+use crate::data::{Batch, FirActions, Fold, NormalizedClips, Symmetry};
 use crate::model::{ActionModel, ModelError};
 use crate::random::{Purpose, generator};
 use crate::recipe::{ActionRecipe, RecipeError};
@@ -113,49 +113,62 @@ pub fn train_fold(
         }
     }
     let start = Instant::now();
-    let ActionRecipe { seed, preprocessing, augmentation, training, .. } = recipe;
+    let clips = NormalizedClips::new(actions, &recipe.preprocessing);
     let description = describe(recipe);
-    let model = description.initial_model(&mut generator(*seed, Purpose::Weights, 0, fold.test_person))?;
+    let mut rng = generator(recipe.seed, Purpose::Weights, 0, fold.test_person);
+    let model = description.initial_model(&mut rng)?;
     let parameters = model.parameter_count();
-    let steps = fold.training.len().div_ceil(training.batch_size);
-    observer(TrainingEvent::FoldStarted { fold, parameters, epochs: training.epochs, steps })?;
+    let (epochs, steps) = (recipe.training.epochs, fold.training.len().div_ceil(recipe.training.batch_size));
+    observer(TrainingEvent::FoldStarted { fold, parameters, epochs, steps })?;
 
-    let mut stepper = Stepper::new(model, training, steps)?;
-    for epoch in 1..=training.epochs {
-        let epoch_start = Instant::now();
-        let mut order = fold.training.clone();
-        order.shuffle(&mut generator(*seed, Purpose::Order, epoch, 0));
-        let (mut loss, mut correct) = (0.0, 0);
-        for step in 0..steps {
-            let clips = &order[part_of(order.len(), steps, step)];
-            let batch = Batch::augmented(actions, clips, preprocessing, augmentation, *seed, epoch);
-            let outcome = stepper.step(&batch, &mut generator(*seed, Purpose::Dropout, epoch, step))?;
-            loss += outcome.loss * clips.len() as f64;
-            correct += outcome.correct;
-            observer(TrainingEvent::StepDone { epoch, step: step + 1, loss: outcome.loss })?;
-        }
-        let validation = evaluate(stepper.model(), actions, &fold.validation, preprocessing, &[Symmetry::IDENTITY])?;
-        let record = EpochRecord {
-            epoch,
-            learning_rate: stepper.learning_rate(),
-            training_loss: loss / order.len() as f64,
-            training_accuracy: correct as f64 / order.len() as f64,
-            validation_loss: validation.as_ref().map(|validation| validation.loss),
-            validation_accuracy: validation.as_ref().map(|validation| validation.accuracy),
-            seconds: epoch_start.elapsed().as_secs_f64(),
-        };
+    let mut stepper = Stepper::new(model, &recipe.training, steps)?;
+    for epoch in 1..=epochs {
+        let record = train_epoch(&mut stepper, &clips, fold, recipe, [epoch, steps], observer)?;
         observer(TrainingEvent::EpochDone(&record))?;
     }
 
     let model = stepper.into_model();
     let training_seconds = start.elapsed().as_secs_f64();
     let symmetries = recipe.evaluation.symmetries();
-    let test = evaluate(&model, actions, &fold.test, preprocessing, symmetries)?;
+    let test = evaluate(&model, &clips, &fold.test, symmetries)?;
     let test = test.ok_or(TrainingError::NoClips { test_person: fold.test_person, part: "test" })?;
-    let validation = evaluate(&model, actions, &fold.validation, preprocessing, symmetries)?;
+    let validation = evaluate(&model, &clips, &fold.validation, symmetries)?;
     let results = FoldResults { test_person: fold.test_person, test, validation, parameters, training_seconds };
     observer(TrainingEvent::FoldDone(&results))?;
     Ok(TrainedFold { description, model, results })
+}
+
+/// One pass over the training clips in `steps` steps, then a look at the validation clips.
+fn train_epoch(
+    stepper: &mut Stepper,
+    clips: &NormalizedClips,
+    fold: &Fold,
+    recipe: &ActionRecipe,
+    [epoch, steps]: [usize; 2],
+    observer: &mut dyn FnMut(TrainingEvent<'_>) -> Result<(), RunError>,
+) -> Result<EpochRecord, TrainingError> {
+    let start = Instant::now();
+    let mut order = fold.training.clone();
+    order.shuffle(&mut generator(recipe.seed, Purpose::Order, epoch, 0));
+    let (mut loss, mut correct) = (0.0, 0);
+    for step in 0..steps {
+        let positions = &order[part_of(order.len(), steps, step)];
+        let batch = Batch::augmented(clips, positions, &recipe.augmentation, recipe.seed, epoch);
+        let outcome = stepper.step(&batch, &mut generator(recipe.seed, Purpose::Dropout, epoch, step))?;
+        loss += outcome.loss * positions.len() as f64;
+        correct += outcome.correct;
+        observer(TrainingEvent::StepDone { epoch, step: step + 1, loss: outcome.loss })?;
+    }
+    let validation = evaluate(stepper.model(), clips, &fold.validation, &[Symmetry::IDENTITY])?;
+    Ok(EpochRecord {
+        epoch,
+        learning_rate: stepper.learning_rate(),
+        training_loss: loss / order.len() as f64,
+        training_accuracy: correct as f64 / order.len() as f64,
+        validation_loss: validation.as_ref().map(|validation| validation.loss),
+        validation_accuracy: validation.as_ref().map(|validation| validation.accuracy),
+        seconds: start.elapsed().as_secs_f64(),
+    })
 }
 
 /// What is needed to use a model trained by `recipe`.

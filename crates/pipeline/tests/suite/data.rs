@@ -1,11 +1,12 @@
 //! The bundled data set, its split, preprocessing and augmentation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use ndarray::{Array2, Array3, Axis, array, s};
 use pipeline::data::{
-    AugmentationConfig, AugmentationDraw, Batch, FirActions, PreprocessingConfig, Protocol, SplitConfig, Symmetry,
-    split,
+    AugmentationConfig, AugmentationDraw, Batch, FirActions, NormalizedClips, PreprocessingConfig, Protocol,
+    SplitConfig, Symmetry, split,
 };
 use pipeline::random::{Purpose, generator};
 use proptest::prelude::*;
@@ -291,14 +292,15 @@ fn draws_reach_the_limits_and_keep_within() {
 fn batches_hold_the_clips_one_after_another() {
     let actions = bundled();
     let preprocessing = PreprocessingConfig::default();
+    let clips = NormalizedClips::new(&actions, &preprocessing);
     let positions = [5, 900, 17];
-    let batch = Batch::recorded(&actions, &positions, &preprocessing, Symmetry::IDENTITY);
+    let batch = Batch::recorded(&clips, &positions, Symmetry::IDENTITY);
     let mut start = 0;
     for (index, &position) in positions.iter().enumerate() {
         let clip = actions.clips()[position];
         assert_eq!(batch.labels[index], clip.label);
         assert_eq!(batch.lengths[index], preprocessing.steps(clip.length));
-        let alone = Batch::recorded(&actions, &[position], &preprocessing, Symmetry::IDENTITY);
+        let alone = Batch::recorded(&clips, &[position], Symmetry::IDENTITY);
         let end = start + batch.lengths[index];
         assert_eq!(batch.frames.slice(s![start..end, .., .., ..]), alone.frames);
         start = end;
@@ -309,10 +311,9 @@ fn batches_hold_the_clips_one_after_another() {
 #[test]
 fn augmented_batches_depend_on_seed_epoch_and_clip_alone() {
     let actions = bundled();
-    let (preprocessing, augmentation) = (PreprocessingConfig::default(), AugmentationConfig::default());
-    let batch = |positions: &[usize], seed, epoch| {
-        Batch::augmented(&actions, positions, &preprocessing, &augmentation, seed, epoch)
-    };
+    let clips = NormalizedClips::new(&actions, &PreprocessingConfig::default());
+    let augmentation = AugmentationConfig::default();
+    let batch = |positions: &[usize], seed, epoch| Batch::augmented(&clips, positions, &augmentation, seed, epoch);
     let both = batch(&[100, 200], 1, 3);
     assert_eq!(both, batch(&[100, 200], 1, 3));
     let second = batch(&[200], 1, 3);
@@ -343,11 +344,12 @@ proptest! {
 
     #[test]
     fn symmetric_clips_have_symmetric_inputs(symmetry in 0_usize..8, position in 0_usize..2240) {
-        let actions = bundled();
-        let config = PreprocessingConfig::default();
-        let plain = Batch::recorded(&actions, &[position], &config, Symmetry::IDENTITY);
+        static CLIPS: LazyLock<NormalizedClips> =
+            LazyLock::new(|| NormalizedClips::new(&bundled(), &PreprocessingConfig::default()));
+        let clips = &*CLIPS;
+        let plain = Batch::recorded(clips, &[position], Symmetry::IDENTITY);
         let symmetry = Symmetry::ALL[symmetry];
-        let batch = Batch::recorded(&actions, &[position], &config, symmetry);
+        let batch = Batch::recorded(clips, &[position], symmetry);
         for (channels, expected) in batch.frames.outer_iter().zip(plain.frames.outer_iter()) {
             prop_assert_eq!(channels, symmetry.apply(expected));
         }
