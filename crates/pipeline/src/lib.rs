@@ -1,9 +1,9 @@
 //! Training and evaluation of recurrent video models.
 //!
-//! The program `vidrnn` is a thin layer over this crate. A [recipe](recipe) decides everything about a run; the
-//! [data](data) are split, preprocessed and varied by it; the [model](model) is put together from the crates `conv2d`,
-//! `lstm` and `tensor-ops`; [training](training) fits it; and the [run directory](run) keeps what came of it. The
-//! module [actions] does all of that for action recognition.
+//! The program `vidrnn` is a thin layer over this crate. A [`recipe`] decides everything about a run; the [`data`] are
+//! split, preprocessed and varied by it; the [`model`] is put together from the crates `conv2d`, `lstm` and `tensor-ops`;
+//! [`training`] fits it; and the [directory of the run](run) keeps what came of it. The module [`actions`] does all of
+//! that for action recognition.
 //!
 //! ```no_run
 //! use pipeline::data::{FirActions, split};

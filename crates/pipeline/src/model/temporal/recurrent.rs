@@ -15,7 +15,7 @@ pub struct LstmTemporal<T> {
     read_out: ReadOut,
 }
 
-/// What [`LstmTemporal::backward`] needs of a forward pass.
+/// What the backward pass of [`LstmTemporal`] needs of the forward pass.
 #[derive(Clone, Debug)]
 pub struct LstmTemporalTrace<T> {
     lstm: LstmTrace<T>,
