@@ -3,17 +3,17 @@
 //! A direction is taken back step by step to the gradients of the sums before its gates; all else is a product over all
 //! steps at once: the gradients of the input, of the weights and of the biases.
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Zip, s};
 use tensor_ops::{
     Element, FORGET_GATE, GATES, GateLayout, INPUT_GATE, LstmStepBackward, OUTPUT_GATE, PackedMatrix, ProductStart,
-    Run, TensorError, check_axis, lstm_step_backward,
+    Run, TensorError, check_axis, lstm_step_backward, multiply_unpacked,
 };
 
-use crate::batch::{Batch, Group};
+use crate::batch::{Batch, Group, for_each_row};
 use crate::forward::LayerTrace;
-use crate::packed::{input_runs, padded_peepholes};
+use crate::packed::{input_runs, packs_input, padded_peepholes};
 use crate::state::{StateRole, sorted_state};
-use crate::{Lstm, LstmError, LstmState, LstmTrace, LstmWeights, PEEPHOLES};
+use crate::{Lstm, LstmError, LstmState, LstmTrace, LstmWeights};
 
 /// The gradients that [`Lstm::backward`] returns.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl<T: Element> Lstm<T> {
                 0 => &trace.input,
                 _ => dropped.as_ref().unwrap_or(&trace.layers[index - 1].hidden),
             };
-            let packed_below = PackedMatrix::with_isa(layout.isa(), below.view())?;
+            let packed_below = pack_columns(below.view(), layout, &inputs)?;
             let mut grad_below = Array2::zeros(below.dim());
             for (direction, swept) in swept.iter().enumerate() {
                 let position = index * directions + direction;
@@ -71,22 +71,19 @@ impl<T: Element> Lstm<T> {
 
                 let start = if direction == 0 { ProductStart::Zero } else { ProductStart::Output };
                 let weight = weights[direction].weight_ih.view();
-                PackedMatrix::from_runs(layout.isa(), weight, &layout.gate_runs(), &inputs)?.multiply(
-                    swept.grad_gates.view(),
-                    start,
-                    grad_below.view_mut(),
-                )?;
+                let (grad_gates, gates) = (swept.grad_gates.view(), layout.gate_runs());
+                if packs_input(sequences, batch.time) {
+                    PackedMatrix::from_runs(layout.isa(), weight, &gates, &inputs)?.multiply(
+                        grad_gates,
+                        start,
+                        grad_below.view_mut(),
+                    )?;
+                } else {
+                    let target = grad_below.view_mut();
+                    multiply_unpacked(layout.isa(), grad_gates, weight, &gates, &inputs, start, target)?;
+                }
                 let gradients = &mut parameters.directions[position];
-                parameter_gradients(
-                    layer,
-                    batch,
-                    layout,
-                    direction,
-                    &swept.grad_gates,
-                    &packed_below,
-                    &inputs,
-                    gradients,
-                )?;
+                parameter_gradients(layer, batch, layout, direction, &swept.grad_gates, &packed_below, gradients)?;
             }
             grad_hidden = grad_below;
         }
@@ -340,7 +337,7 @@ impl<T: Element> Sweep<'_, T> {
     }
 }
 
-/// Adds the gradients of the parameters of a direction of `layer`.
+/// Writes the gradients of the parameters of a direction of `layer`.
 fn parameter_gradients<T: Element>(
     layer: &LayerTrace<T>,
     batch: &Batch,
@@ -348,31 +345,23 @@ fn parameter_gradients<T: Element>(
     direction: usize,
     grad_gates: &Array2<T>,
     packed_below: &PackedMatrix<T>,
-    inputs: &[Run],
     gradients: &mut LstmWeights<T>,
 ) -> Result<(), TensorError> {
     let units = layout.padded_units();
     let columns = direction * units..(direction + 1) * units;
     let reverse = direction == 1;
-
-    let mut product = Array2::zeros((layout.width(), packed_below.columns()));
-    packed_below.multiply(grad_gates.t(), ProductStart::Zero, product.view_mut())?;
-    take_gates(&product, layout, inputs, &mut gradients.weight_ih);
+    let grad_gates = gate_by_gate(grad_gates, layout);
+    packed_below.multiply(grad_gates.t(), ProductStart::Zero, gradients.weight_ih.view_mut())?;
 
     let hidden = layer.hidden.slice(s![.., columns.clone()]);
     let before = shifted(hidden, layer.initial_hidden.slice(s![.., columns.clone()]), batch, reverse);
-    let packed_before = PackedMatrix::with_isa(layout.isa(), before.view())?;
-    let mut product = Array2::zeros((layout.width(), units));
-    packed_before.multiply(grad_gates.t(), ProductStart::Zero, product.view_mut())?;
-    take_gates(&product, layout, &[layout.unit_run()], &mut gradients.weight_hh);
+    let packed_before = pack_columns(before.view(), layout, &[layout.unit_run()])?;
+    packed_before.multiply(grad_gates.t(), ProductStart::Zero, gradients.weight_hh.view_mut())?;
 
     if let (Some(bias_ih), Some(bias_hh)) = (&mut gradients.bias_ih, &mut gradients.bias_hh) {
         // Both are added to the same sum.
-        let sums = column_sums(grad_gates.view());
-        for gate in 0..GATES {
-            for unit in 0..layout.units() {
-                bias_ih[gate * layout.units() + unit] = sums[layout.column(gate, unit)];
-            }
+        for row in grad_gates.rows() {
+            *bias_ih += &row;
         }
         bias_hh.assign(bias_ih);
     }
@@ -380,14 +369,52 @@ fn parameter_gradients<T: Element>(
         let cell = layer.cell.slice(s![.., columns.clone()]);
         let before = shifted(cell, layer.initial_cell.slice(s![.., columns]), batch, reverse);
         let seen = [(INPUT_GATE, before.view()), (FORGET_GATE, before.view()), (OUTPUT_GATE, cell)];
-        for (row, (gate, cell)) in (0..PEEPHOLES).zip(seen) {
-            for unit in 0..layout.units() {
-                let grad = grad_gates.column(layout.column(gate, unit));
-                peepholes[[row, unit]] = grad.iter().zip(cell.column(unit)).map(|(&grad, &cell)| grad * cell).sum();
+        for (mut peepholes, (gate, cell)) in peepholes.rows_mut().into_iter().zip(seen) {
+            let gate = s![.., gate * layout.units()..(gate + 1) * layout.units()];
+            for (grad, cell) in grad_gates.slice(gate).rows().into_iter().zip(cell.rows()) {
+                Zip::from(&mut peepholes).and(&grad).and(&cell.slice(s![..layout.units()])).for_each(
+                    |peephole, &grad, &cell| {
+                        *peephole += grad * cell;
+                    },
+                );
             }
         }
     }
     Ok(())
+}
+
+/// Packs `[rows, padded columns]` without the padding of `runs`, which say how the columns were padded.
+fn pack_columns<T: Element>(
+    values: ArrayView2<'_, T>,
+    layout: &GateLayout,
+    runs: &[Run],
+) -> Result<PackedMatrix<T>, TensorError> {
+    let mut start = 0;
+    let columns: Vec<Run> = runs
+        .iter()
+        .map(|run| {
+            start += run.padded;
+            Run { start: start - run.padded, length: run.length, padded: run.length }
+        })
+        .collect();
+    PackedMatrix::from_runs(layout.isa(), values, &[Run::whole(values.nrows())], &columns)
+}
+
+/// `[rows, gates in the order of the layout]` as `[rows, 4 · units]`, one gate after another.
+fn gate_by_gate<T: Element>(gates: &Array2<T>, layout: &GateLayout) -> Array2<T> {
+    let runs = layout.gate_runs();
+    let mut ordered = Array2::zeros((gates.nrows(), GATES * layout.units()));
+    let columns = ordered.ncols();
+    for_each_row(ordered.as_slice_mut().expect("a new array"), columns, |row, target| {
+        let source = gates.row(row);
+        let source = source.as_slice().expect("rows of an owned array");
+        let mut first = 0;
+        for run in &runs {
+            target[run.start..run.start + run.length].copy_from_slice(&source[first..first + run.length]);
+            first += run.padded;
+        }
+    });
+    ordered
 }
 
 /// The values of the step before every step: `values` `[rows, units]` moved by one step, `initial` before the first.
@@ -415,32 +442,6 @@ fn shifted<T: Element>(
         first_row += group.rows;
     }
     shifted
-}
-
-/// Writes `product` `[gates in the order of the layout, padded columns]` to `[4 · units, columns]`.
-fn take_gates<T: Element>(product: &Array2<T>, layout: &GateLayout, columns: &[Run], target: &mut Array2<T>) {
-    for gate in 0..GATES {
-        for unit in 0..layout.units() {
-            let source = product.row(layout.column(gate, unit));
-            let mut target = target.row_mut(gate * layout.units() + unit);
-            let mut first = 0;
-            for run in columns {
-                target
-                    .slice_mut(s![run.start..run.start + run.length])
-                    .assign(&source.slice(s![first..first + run.length]));
-                first += run.padded;
-            }
-        }
-    }
-}
-
-/// The sum of every column, row by row.
-fn column_sums<T: Element>(values: ArrayView2<'_, T>) -> Array1<T> {
-    let mut sums = Array1::zeros(values.ncols());
-    for row in values.rows() {
-        sums += &row;
-    }
-    sums
 }
 
 /// Writes `[sequences in batch order, padded units]` to the state array of a layer and direction.

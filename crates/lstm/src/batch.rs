@@ -147,7 +147,7 @@ impl Group {
 }
 
 /// Calls `work` with the index and the values of every row, on threads if there are many values.
-fn for_each_row<T: Element>(values: &mut [T], columns: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+pub(crate) fn for_each_row<T: Element>(values: &mut [T], columns: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     if values.len() < LEAST_ELEMENTS {
         values.chunks_exact_mut(columns).enumerate().for_each(|(row, values)| work(row, values));
     } else {

@@ -2,14 +2,12 @@
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 use ndarray_rand::rand::Rng;
-use tensor_ops::{
-    Element, GateLayout, LstmStep, ProductStart, TensorError, check_axis, check_lengths, check_not_empty, lstm_step,
-};
+use tensor_ops::{Element, GateLayout, LstmStep, TensorError, check_axis, check_lengths, check_not_empty, lstm_step};
 
 use crate::batch::{Batch, Group};
-use crate::packed::PackedDirection;
+use crate::packed::{PackedDirection, input_runs, packs_input};
 use crate::state::{StateRole, sorted_state};
-use crate::{Lstm, LstmConfig, LstmError, LstmState, PackedLstm};
+use crate::{Lstm, LstmConfig, LstmError, LstmState, LstmWeights, PackedLstm};
 
 /// What [`Lstm::backward`] needs of a [`Lstm::forward_training`].
 #[derive(Clone, Debug)]
@@ -56,7 +54,8 @@ impl<T: Element> Lstm<T> {
         initial: Option<&LstmState<T>>,
         lengths: Option<&[usize]>,
     ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
-        self.pack()?.forward(input, initial, lengths)
+        let (batch, time, _) = input.dim();
+        self.pack_parts(packs_input(batch, time))?.run(input, initial, lengths, Some(&self.directions))
     }
 
     /// Runs the sequences as [`Self::forward`] does, with dropout between layers, and keeps what [`Self::backward`]
@@ -75,7 +74,8 @@ impl<T: Element> Lstm<T> {
         lengths: Option<&[usize]>,
         rng: &mut (impl Rng + ?Sized),
     ) -> Result<(Array3<T>, LstmState<T>, LstmTrace<T>), LstmError> {
-        let packed = self.pack()?;
+        let (sequences, time, _) = input.dim();
+        let packed = self.pack_parts(packs_input(sequences, time))?;
         let (config, layout) = (packed.config.clone(), packed.layout);
         let batch = check_input(&config, &layout, input, initial, lengths)?;
         let input = batch.pack(input, config.input_size, config.input_size);
@@ -90,7 +90,7 @@ impl<T: Element> Lstm<T> {
         for (index, mask) in masks.into_iter().enumerate() {
             let dropped = layers.last().and_then(LayerTrace::dropped);
             let below = dropped.as_ref().or(layers.last().map(|layer| &layer.hidden)).unwrap_or(&input);
-            let mut layer = packed.run_layer(index, &batch, below.view(), initial)?;
+            let mut layer = packed.run_layer(index, &batch, below.view(), initial, Some(&self.directions))?;
             write_final_state(&config, &layout, &batch, index, &layer, &mut state);
             layer.mask = mask;
             layers.push(layer);
@@ -112,11 +112,22 @@ impl<T: Element> PackedLstm<T> {
         initial: Option<&LstmState<T>>,
         lengths: Option<&[usize]>,
     ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
+        self.run(input, initial, lengths, None)
+    }
+
+    /// [`Self::forward`] with the parameters, which hold the input weights where these are not packed.
+    fn run(
+        &self,
+        input: ArrayView3<'_, T>,
+        initial: Option<&LstmState<T>>,
+        lengths: Option<&[usize]>,
+        parameters: Option<&[LstmWeights<T>]>,
+    ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
         let batch = check_input(&self.config, &self.layout, input, initial, lengths)?;
         let mut below = batch.pack(input, self.config.input_size, self.config.input_size);
         let mut state = LstmState::zeros(&self.config, batch.order.len());
         for index in 0..self.config.layers {
-            let layer = self.run_layer(index, &batch, below.view(), initial)?;
+            let layer = self.run_layer(index, &batch, below.view(), initial, parameters)?;
             write_final_state(&self.config, &self.layout, &batch, index, &layer, &mut state);
             below = layer.hidden;
         }
@@ -130,6 +141,7 @@ impl<T: Element> PackedLstm<T> {
         batch: &Batch,
         below: ArrayView2<'_, T>,
         initial: Option<&LstmState<T>>,
+        parameters: Option<&[LstmWeights<T>]>,
     ) -> Result<LayerTrace<T>, TensorError> {
         let (directions, units) = (self.config.directions(), self.layout.padded_units());
         let weights = &self.directions[index * directions..(index + 1) * directions];
@@ -139,11 +151,12 @@ impl<T: Element> PackedLstm<T> {
         let mut hidden = Array2::zeros((batch.rows, directions * units));
         let mut cell = Array2::zeros((batch.rows, directions * units));
         // The input part of all gates of all steps: W x + b.
-        let mut gates: Vec<Array2<T>> = weights
-            .iter()
-            .map(|weights| {
+        let inputs = input_runs(&self.config, &self.layout, index);
+        let mut gates: Vec<Array2<T>> = (0..directions)
+            .map(|direction| {
                 let mut gates = Array2::zeros((batch.rows, self.layout.width()));
-                weights.input.multiply(below, ProductStart::Row(&weights.bias), gates.view_mut())?;
+                let parameters = parameters.map(|parameters| &parameters[index * directions + direction]);
+                weights[direction].project(below, parameters, &self.layout, &inputs, gates.view_mut())?;
                 Ok(gates)
             })
             .collect::<Result<_, TensorError>>()?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, s};
-use tensor_ops::{Element, GATES, GateLayout, Isa, PackedMatrix, Run};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use tensor_ops::{Element, GATES, GateLayout, Isa, PackedMatrix, ProductStart, Run, TensorError, multiply_unpacked};
 
 use crate::{Lstm, LstmConfig, LstmError, LstmState, LstmStream, LstmWeights, PEEPHOLES};
 
@@ -34,8 +34,9 @@ pub struct PackedLstm<T> {
 /// One direction of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedDirection<T> {
-    /// Wᵀ, `[input, gates]`, with the gates in the order of the layout, as in all that follows.
-    pub(crate) input: PackedMatrix<T>,
+    /// Wᵀ, `[input, gates]`, with the gates in the order of the layout, as in all that follows. None where a single
+    /// pass takes it from the parameters.
+    pub(crate) input: Option<PackedMatrix<T>>,
     /// Rᵀ, `[units, gates]`.
     pub(crate) recurrent: PackedMatrix<T>,
     /// The sum of both biases.
@@ -50,12 +51,17 @@ impl<T: Element> Lstm<T> {
     /// # Errors
     /// [`LstmError`] if a public array has another shape than the configuration asks for.
     pub fn pack(&self) -> Result<PackedLstm<T>, LstmError> {
+        self.pack_parts(true)
+    }
+
+    /// Packs the parameters, the input weights only if asked to.
+    pub(crate) fn pack_parts(&self, with_input: bool) -> Result<PackedLstm<T>, LstmError> {
         self.check()?;
         let config = self.config().clone();
         let layout = GateLayout::new::<T>(Isa::selected(), config.hidden_size);
         let directions = self.directions.iter().enumerate().map(|(index, weights)| {
             let inputs = input_runs(&config, &layout, index / config.directions());
-            PackedDirection::new(weights, &layout, &inputs)
+            PackedDirection::new(weights, &layout, with_input.then_some(&inputs))
         });
         let directions = directions.collect::<Result<_, _>>()?;
         Ok(PackedLstm { config, layout, directions })
@@ -87,8 +93,36 @@ pub(crate) fn input_runs(config: &LstmConfig, layout: &GateLayout, layer: usize)
     (0..config.directions()).map(|direction| Run { start: direction * config.hidden_size, ..run }).collect()
 }
 
+/// Rows up to which the input weights are not packed for a single pass.
+const FEW_ROWS: usize = 512;
+
+/// Whether a single pass over so many time steps packs the input weights.
+pub(crate) fn packs_input(batch: usize, time: usize) -> bool {
+    batch.saturating_mul(time) > FEW_ROWS
+}
+
 impl<T: Element> PackedDirection<T> {
-    fn new(weights: &LstmWeights<T>, layout: &GateLayout, inputs: &[Run]) -> Result<Self, LstmError> {
+    /// W x + b for all rows of `below`; `weights` are the parameters, where W is not packed.
+    pub(crate) fn project(
+        &self,
+        below: ArrayView2<'_, T>,
+        weights: Option<&LstmWeights<T>>,
+        layout: &GateLayout,
+        inputs: &[Run],
+        gates: ArrayViewMut2<'_, T>,
+    ) -> Result<(), TensorError> {
+        let start = ProductStart::Row(&self.bias);
+        match (&self.input, weights) {
+            (Some(input), _) => input.multiply(below, start, gates),
+            (None, Some(weights)) => {
+                let weight = weights.weight_ih.t();
+                multiply_unpacked(layout.isa(), below, weight, inputs, &layout.gate_runs(), start, gates)
+            }
+            (None, None) => unreachable!("input weights are packed, or the parameters are given"),
+        }
+    }
+
+    fn new(weights: &LstmWeights<T>, layout: &GateLayout, inputs: Option<&Vec<Run>>) -> Result<Self, LstmError> {
         let (isa, gates) = (layout.isa(), layout.gate_runs());
         let mut bias = vec![T::zero(); layout.width()];
         if let (Some(bias_ih), Some(bias_hh)) = (&weights.bias_ih, &weights.bias_hh) {
@@ -100,7 +134,10 @@ impl<T: Element> PackedDirection<T> {
             }
         }
         Ok(Self {
-            input: PackedMatrix::from_runs(isa, weights.weight_ih.t(), inputs, &gates)?,
+            input: match inputs {
+                Some(inputs) => Some(PackedMatrix::from_runs(isa, weights.weight_ih.t(), inputs, &gates)?),
+                None => None,
+            },
             recurrent: PackedMatrix::from_runs(isa, weights.weight_hh.t(), &[layout.unit_run()], &gates)?,
             bias,
             peepholes: weights.peepholes.as_ref().map(|peepholes| padded_peepholes(peepholes, layout)),

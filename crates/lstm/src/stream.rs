@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, s};
-use tensor_ops::{Element, LstmStep, ProductStart, check_axis, check_not_empty, lstm_step};
+use tensor_ops::{Element, LstmStep, check_axis, check_not_empty, lstm_step};
 
 use crate::state::StateRole;
 use crate::{Lstm, LstmError, LstmState, PackedLstm};
@@ -113,7 +113,7 @@ impl<T: Element> LstmStream<T> {
             let (weights, layer) = (&self.packed.directions[index], &mut layers[0]);
             std::mem::swap(&mut layer.hidden, &mut layer.previous_hidden);
             std::mem::swap(&mut layer.cell, &mut layer.previous_cell);
-            weights.input.multiply(below, ProductStart::Row(&weights.bias), layer.gates.view_mut())?;
+            weights.project(below, None, &self.packed.layout, &[], layer.gates.view_mut())?;
             lstm_step(LstmStep {
                 recurrent: &weights.recurrent,
                 peepholes: weights.peepholes.as_deref(),

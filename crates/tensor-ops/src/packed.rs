@@ -20,7 +20,7 @@ mod tests;
 
 pub use gates::{CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, OUTPUT_GATE};
 pub use lstm::{LstmStep, LstmStepBackward, lstm_step, lstm_step_backward};
-pub use pack::Run;
+pub use pack::{Run, multiply_unpacked};
 
 /// Multiply-adds that a thread should have: fewer are done before another thread has woken up.
 const LEAST_WORK: usize = 1 << 18;
@@ -34,6 +34,43 @@ pub enum ProductStart<'a, T> {
     Row(&'a [T]),
     /// The values of the destination: the product is added to them.
     Output,
+}
+
+impl<T> ProductStart<'_, T> {
+    /// The starts of the columns before `column` and of those from it.
+    fn split_at(self, column: usize) -> (Self, Self) {
+        match self {
+            Self::Zero => (Self::Zero, Self::Zero),
+            Self::Row(row) => {
+                let (left, right) = row.split_at(column);
+                (Self::Row(left), Self::Row(right))
+            }
+            Self::Output => (Self::Output, Self::Output),
+        }
+    }
+}
+
+/// The number of parts that a product of this shape is worth.
+fn parts(rows: usize, depth: usize, columns: usize) -> usize {
+    let work = rows.max(2) * depth * columns;
+    if work < 2 * LEAST_WORK { 1 } else { rayon::current_num_threads().min(work / LEAST_WORK) }
+}
+
+/// Checks the operands of a product with a matrix `[depth, columns]`.
+fn check_operands<T: Element>(
+    depth: usize,
+    columns: usize,
+    a: &ArrayView2<'_, T>,
+    start: ProductStart<'_, T>,
+    c: &ArrayViewMut2<'_, T>,
+) -> Result<(), TensorError> {
+    check_axis("PackedMatrix", "columns of the left operand", depth, a.ncols())?;
+    check_axis("PackedMatrix", "rows of the output", a.nrows(), c.nrows())?;
+    check_axis("PackedMatrix", "columns of the output", columns, c.ncols())?;
+    match start {
+        ProductStart::Row(row) => check_axis("PackedMatrix", "columns of the start row", columns, row.len()),
+        ProductStart::Zero | ProductStart::Output => Ok(()),
+    }
 }
 
 /// The right operand B of products C = A·B, laid out once for the kernel of this CPU.
@@ -110,12 +147,7 @@ impl<T: Element> PackedMatrix<T> {
         start: ProductStart<'_, T>,
         c: ArrayViewMut2<'_, T>,
     ) -> Result<(), TensorError> {
-        check_axis("PackedMatrix", "columns of the left operand", self.depth, a.ncols())?;
-        check_axis("PackedMatrix", "rows of the output", a.nrows(), c.nrows())?;
-        check_axis("PackedMatrix", "columns of the output", self.columns, c.ncols())?;
-        if let ProductStart::Row(row) = start {
-            check_axis("PackedMatrix", "columns of the start row", self.columns, row.len())?;
-        }
+        check_operands(self.depth, self.columns, &a, start, &c)?;
         if a.nrows() > 0 {
             let parts = self.parts(a.nrows());
             self.multiply_parts(a, start, c, 0..self.panel_count(), parts);
@@ -125,8 +157,7 @@ impl<T: Element> PackedMatrix<T> {
 
     /// The number of parts that a product with `rows` rows is worth.
     fn parts(&self, rows: usize) -> usize {
-        let work = rows.max(2) * self.depth * self.columns;
-        if work < 2 * LEAST_WORK { 1 } else { rayon::current_num_threads().min(work / LEAST_WORK) }
+        parts(rows, self.depth, self.columns)
     }
 
     fn panel_count(&self) -> usize {
@@ -147,12 +178,7 @@ impl<T: Element> PackedMatrix<T> {
             let left = left.max(1);
             let middle = panels.start + left;
             let (c_left, c_right) = c.split_at(Axis(1), left * self.width);
-            let (start_left, start_right) = match start {
-                ProductStart::Row(row) => {
-                    (ProductStart::Row(&row[..left * self.width]), ProductStart::Row(&row[left * self.width..]))
-                }
-                other => (other, other),
-            };
+            let (start_left, start_right) = start.split_at(left * self.width);
             rayon::join(
                 || self.multiply_parts(a, start_left, c_left, panels.start..middle, parts / 2),
                 || self.multiply_parts(a, start_right, c_right, middle..panels.end, parts - parts / 2),

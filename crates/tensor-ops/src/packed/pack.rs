@@ -30,8 +30,8 @@ impl Run {
 
 /// Elements below which one thread packs.
 const LEAST_ELEMENTS: usize = 1 << 16;
-/// Depth of the blocks in which a matrix with contiguous columns is packed: about a cache line of the source.
-const DEPTH_STEP: usize = 16;
+/// Side of the squares in which a matrix with contiguous columns is packed.
+const SQUARE: usize = 8;
 
 impl<T: Element> PackedMatrix<T> {
     /// Packs the rows and columns of `source` that the runs name, in their order, with zeros between them.
@@ -40,13 +40,7 @@ impl<T: Element> PackedMatrix<T> {
     /// [`TensorError::EmptyAxis`] if there are no rows or no columns, [`TensorError::IndexOutOfRange`] if a run reaches
     /// beyond the source, [`TensorError::InvalidOption`] if a run is longer than its padded length.
     pub fn from_runs(isa: Isa, source: ArrayView2<'_, T>, rows: &[Run], columns: &[Run]) -> Result<Self, TensorError> {
-        check_runs("row", rows, source.nrows())?;
-        check_runs("column", columns, source.ncols())?;
-        let depth = rows.iter().map(|run| run.padded).sum::<usize>();
-        let column_count = columns.iter().map(|run| run.padded).sum::<usize>();
-        check_not_empty("PackedMatrix", "rows", depth)?;
-        check_not_empty("PackedMatrix", "columns", column_count)?;
-
+        let (depth, column_count) = packed_shape(source, rows, columns)?;
         let width = VECTORS * lanes::<T>(isa);
         let panel_length = depth * width;
         let mut panels = AlignedBuffer::zeros(column_count.div_ceil(width) * panel_length);
@@ -62,6 +56,109 @@ impl<T: Element> PackedMatrix<T> {
         }
         Ok(Self { panels, depth, columns: column_count, width, isa })
     }
+}
+
+/// C = start + A·B for a matrix B that is used once: as [`PackedMatrix::from_runs`] followed by
+/// [`PackedMatrix::multiply`], bit for bit, but B is packed a few panels at a time, to memory that stays in the cache.
+///
+/// It pays where `a` has few rows: with many, packing all of B costs less than reading A anew for every few panels.
+///
+/// # Errors
+/// As [`PackedMatrix::from_runs`] and [`PackedMatrix::multiply`].
+pub fn multiply_unpacked<T: Element>(
+    isa: Isa,
+    a: ArrayView2<'_, T>,
+    source: ArrayView2<'_, T>,
+    rows: &[Run],
+    columns: &[Run],
+    start: ProductStart<'_, T>,
+    c: ArrayViewMut2<'_, T>,
+) -> Result<(), TensorError> {
+    let (depth, column_count) = packed_shape(source, rows, columns)?;
+    check_operands(depth, column_count, &a, start, &c)?;
+    if a.nrows() == 0 {
+        return Ok(());
+    }
+    let width = VECTORS * lanes::<T>(isa);
+    let once = Once { isa, a, source, rows, columns, firsts: &firsts(columns), depth, width };
+    once.parts(start, c, 0, parts(once.a.nrows(), depth, column_count));
+    Ok(())
+}
+
+/// Panels that are packed at a time where a matrix is used once.
+const PANELS_AT_ONCE: usize = 4;
+
+/// A product with a matrix that is used once.
+struct Once<'a, T> {
+    isa: Isa,
+    a: ArrayView2<'a, T>,
+    source: ArrayView2<'a, T>,
+    rows: &'a [Run],
+    columns: &'a [Run],
+    firsts: &'a [usize],
+    depth: usize,
+    width: usize,
+}
+
+impl<T: Element> Once<'_, T> {
+    /// Computes the packed columns from `first`, which are those of `c`, in `parts` parts.
+    fn parts(&self, start: ProductStart<'_, T>, c: ArrayViewMut2<'_, T>, first: usize, parts: usize) {
+        let panels = c.ncols().div_ceil(self.width);
+        if parts > 1 && panels > 1 {
+            let columns = (panels * (parts / 2) / parts).max(1) * self.width;
+            let (left, right) = c.split_at(Axis(1), columns);
+            let (start_left, start_right) = start.split_at(columns);
+            rayon::join(
+                || self.parts(start_left, left, first, parts / 2),
+                || self.parts(start_right, right, first + columns, parts - parts / 2),
+            );
+        } else {
+            self.part(start, c, first);
+        }
+    }
+
+    /// Computes the packed columns from `first`, which are those of `c`.
+    fn part(&self, mut start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, mut first: usize) {
+        let panel_length = self.depth * self.width;
+        let at_once = PANELS_AT_ONCE.min(c.ncols().div_ceil(self.width));
+        let mut matrix = PackedMatrix {
+            panels: AlignedBuffer::zeros(at_once * panel_length),
+            depth: self.depth,
+            columns: at_once * self.width,
+            width: self.width,
+            isa: self.isa,
+        };
+        while c.ncols() > 0 {
+            let columns = c.ncols().min(at_once * self.width);
+            let panels = columns.div_ceil(self.width);
+            let (now, rest) = c.split_at(Axis(1), columns);
+            let (start_now, start_rest) = start.split_at(columns);
+            let target = &mut matrix.panels.as_mut_slice()[..panels * panel_length];
+            target.fill(T::zero());
+            for (panel, target) in target.chunks_exact_mut(panel_length).enumerate() {
+                let first = first + panel * self.width;
+                pack_panel(self.source, self.rows, self.columns, self.firsts, first, self.width, target);
+            }
+            let product = Product { matrix: &matrix, a: self.a, start: start_now, c: now, panels: 0..panels };
+            T::run_product(self.isa, product);
+            (c, start, first) = (rest, start_rest, first + columns);
+        }
+    }
+}
+
+/// The depth and the columns of the packed matrix, after the checks of its runs.
+fn packed_shape<T: Element>(
+    source: ArrayView2<'_, T>,
+    rows: &[Run],
+    columns: &[Run],
+) -> Result<(usize, usize), TensorError> {
+    check_runs("row", rows, source.nrows())?;
+    check_runs("column", columns, source.ncols())?;
+    let depth = rows.iter().map(|run| run.padded).sum::<usize>();
+    let column_count = columns.iter().map(|run| run.padded).sum::<usize>();
+    check_not_empty("PackedMatrix", "rows", depth)?;
+    check_not_empty("PackedMatrix", "columns", column_count)?;
+    Ok((depth, column_count))
 }
 
 fn check_runs(index: &'static str, runs: &[Run], end: usize) -> Result<(), TensorError> {
@@ -144,15 +241,39 @@ fn copy_block<T: Element>(block: ArrayView2<'_, T>, target: &mut [T], width: usi
                 std::ptr::copy_nonoverlapping(source, target.add(row * width), columns);
             }
         } else {
-            for row in (0..rows).step_by(DEPTH_STEP) {
-                for column in 0..columns {
-                    let source = source.offset(row as isize * row_stride + column as isize * column_stride);
-                    let target = target.add(row * width + column);
-                    for k in 0..DEPTH_STEP.min(rows - row) {
-                        target.add(k * width).write(source.offset(k as isize * row_stride).read());
-                    }
+            let whole_rows = if row_stride == 1 { rows / SQUARE * SQUARE } else { 0 };
+            let whole_columns = if row_stride == 1 { columns / SQUARE * SQUARE } else { 0 };
+            for row in (0..whole_rows).step_by(SQUARE) {
+                for column in (0..whole_columns).step_by(SQUARE) {
+                    let source = source.add(row).offset(column as isize * column_stride);
+                    transpose_square(source, column_stride, target.add(row * width + column), width);
                 }
             }
+            for row in 0..rows {
+                let first = if row < whole_rows { whole_columns } else { 0 };
+                for column in first..columns {
+                    let source = source.offset(row as isize * row_stride + column as isize * column_stride);
+                    target.add(row * width + column).write(source.read());
+                }
+            }
+        }
+    }
+}
+
+/// Writes `SQUARE` columns of as many neighbouring elements as rows `width` apart.
+///
+/// # Safety
+/// `source` must be valid for reads of `SQUARE` elements at each of `SQUARE` multiples of `stride`, `target` for writes of
+/// as many rows.
+#[inline(always)]
+unsafe fn transpose_square<T: Element>(source: *const T, stride: isize, target: *mut T, width: usize) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        let columns: [[T; SQUARE]; SQUARE] =
+            std::array::from_fn(|column| source.offset(column as isize * stride).cast::<[T; SQUARE]>().read());
+        for row in 0..SQUARE {
+            let values: [T; SQUARE] = std::array::from_fn(|column| columns[column][row]);
+            target.add(row * width).cast::<[T; SQUARE]>().write(values);
         }
     }
 }

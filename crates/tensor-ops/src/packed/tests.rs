@@ -50,6 +50,12 @@ fn check_product<T: Element>() {
                 let expected = naive(a.view(), b.view(), |_, column| bias[column].to_f64());
                 assert_close(with_bias.view(), &expected, depth, &context);
 
+                let whole = [Run::whole(depth), Run::whole(columns)];
+                let mut once = Array2::from_elem((rows, columns), T::nan());
+                let (runs, once_start) = ((&whole[..1], &whole[1..]), ProductStart::Row(&bias[..]));
+                multiply_unpacked(isa, a.view(), b.view(), runs.0, runs.1, once_start, once.view_mut()).unwrap();
+                assert_eq!(once, with_bias, "{context}: a matrix used once gives the same bits");
+
                 let start = random::<T>(&mut rng, rows, columns);
                 let mut sum = start.clone();
                 packed.multiply(a.view(), ProductStart::Output, sum.view_mut()).unwrap();
