@@ -8,5 +8,8 @@ use criterion::Criterion;
 
 /// Criterion as the benchmarks use it: fewer samples than by default, since one run of a training step is long.
 pub fn criterion() -> Criterion {
-    Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3))
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
 }

@@ -14,8 +14,9 @@ use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, PhaseTaps, Start
 
 use crate::config::NAME;
 use crate::forward::{flat_size, uses_correlation};
+use crate::narrow::is_narrow;
 use crate::sizes::{Sizes, for_each_task, zeros};
-use crate::{Conv2dConfig, Conv2dError, unrolled};
+use crate::{Conv2dConfig, Conv2dError, narrow, unrolled};
 
 /// The parts of the batch that are summed by themselves, at most.
 const MAX_CHUNKS: usize = 16;
@@ -76,6 +77,10 @@ pub(crate) fn backward_input_on<T: Element>(
         return Ok(grad_input);
     }
     let weight = weight.as_slice().unwrap_or_default();
+    if is_narrow::<T>(isa, &sizes) {
+        narrow::backward_input(isa, &sizes, weight, grad_output, grad_input.view_mut())?;
+        return Ok(grad_input);
+    }
     if let Some((flat, grad_output)) = flatten_pointwise(&sizes, &grad_output) {
         let [height, width] = flat.input;
         let target = grad_input.view_mut().into_shape_with_order((batch, sizes.in_channels, height, width));
@@ -200,7 +205,9 @@ pub(crate) fn backward_parameters_on<T: Element>(
     let mut weight = zeros("gradient of the weight", config.weight_shape()?)?;
     let sizes = Sizes::check(config, &weight.view(), [0, 1, 2, 3].map(|axis| input.shape()[axis]))?;
     sizes.check_output(GRADIENT_AXES, grad_output.shape())?;
-    if !uses_correlation(isa, &sizes) {
+    if is_narrow::<T>(isa, &sizes) {
+        narrow::backward_weight(isa, &sizes, input, grad_output.view(), &mut weight)?;
+    } else if !uses_correlation(isa, &sizes) {
         unrolled::backward_weight(&sizes, input, grad_output.view(), weight.view_mut())?;
     } else if let (Some((flat, input)), Some((_, grad_output))) =
         (flatten_pointwise(&sizes, &input), flatten_pointwise(&sizes, &grad_output))

@@ -4,8 +4,9 @@ use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis, s};
 use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, Start, Taps};
 
 use crate::config::NAME;
+use crate::narrow::is_narrow;
 use crate::sizes::{Sizes, for_each_task};
-use crate::{Conv2dConfig, Conv2dError, unrolled};
+use crate::{Conv2dConfig, Conv2dError, narrow, unrolled};
 
 /// Rows that a 1×1 convolution takes an image to have, at least this wide where that divides it.
 const POINTWISE_WIDTH: usize = 64;
@@ -57,7 +58,9 @@ pub(crate) fn convolve_into_on<T: Element>(
     let bias = bias.as_ref().map(|bias| bias.as_standard_layout());
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
     let bounds = config.activation.bounds();
-    if uses_correlation(isa, &sizes) {
+    if is_narrow::<T>(isa, &sizes) {
+        narrow::convolve(isa, &sizes, weight.as_slice().unwrap_or_default(), bias, bounds, input, output)
+    } else if uses_correlation(isa, &sizes) {
         correlate(isa, &sizes, weight.view(), bias, bounds, input, output)
     } else {
         unrolled::convolve(&sizes, weight.view(), bias, bounds, input, output)

@@ -42,6 +42,7 @@ mod config;
 mod error;
 mod forward;
 mod layer;
+mod narrow;
 mod sizes;
 mod unrolled;
 

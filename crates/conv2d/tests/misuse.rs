@@ -1,6 +1,5 @@
 //! Every misuse and the error it gets.
 
-
 use conv2d::{Conv2d, Conv2dConfig, Conv2dError, convolve_backward_input, convolve_backward_parameters, convolve_into};
 use ndarray::{Array1, Array4, ArrayD, IxDyn};
 use ndarray_rand::rand::{SeedableRng, rngs::StdRng};

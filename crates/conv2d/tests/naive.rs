@@ -222,7 +222,21 @@ fn block_borders_equal_loops() {
         (Conv2dConfig { stride: [3, 3], padding: Padding::ZERO, ..config(9, 20, [1, 1], 1) }, 1, [20, 29]),
         (Conv2dConfig { padding: Padding::ZERO, ..config(20, 9, [3, 3], 1) }, 2, [20, 32]),
         (Conv2dConfig { padding: Padding::symmetric(6, 7), ..config(6, 9, [3, 3], 1) }, 1, [4, 5]),
+        // Maps narrower than a vector, over several chunks of the batch.
         (config(17, 18, [3, 3], 1), 40, [4, 4]),
+        (config(6, 16, [3, 3], 2), 3, [5, 3]),
+        (Conv2dConfig { activation: Activation::Relu, ..config(5, 9, [4, 2], 1) }, 21, [6, 2]),
+        (Conv2dConfig { stride: [2, 2], ..config(24, 48, [4, 4], 1) }, 9, [8, 8]),
+        (Conv2dConfig { stride: [1, 3], dilation: [2, 1], bias: false, ..config(3, 8, [3, 4], 1) }, 1, [7, 9]),
+        (
+            Conv2dConfig {
+                padding: Padding { top: 0, bottom: 3, left: 2, right: 0 },
+                activation: Activation::Relu6,
+                ..config(4, 13, [2, 3], 1)
+            },
+            10,
+            [3, 3],
+        ),
         // Only the centre of the kernel, or one output position, meets pixels.
         (
             Conv2dConfig {
