@@ -11,7 +11,9 @@ use crate::{Lstm, LstmError, LstmState, PackedLstm};
 /// Sequences that are fed step by step.
 ///
 /// A stream owns its states and everything a step writes to, and shares the packed parameters that it was made with:
-/// [`Self::step`] allocates nothing, and its output has the bits of [`Lstm::forward`] on the whole sequence.
+/// [`Self::step`] allocates nothing, and its output has the bits of [`Lstm::forward`] on the whole sequence. (A step that
+/// is large enough for several threads, taken outside rayon's pool, enters the pool through rayon's own queue, which
+/// allocates now and then.)
 ///
 /// ```
 /// use lstm::{Lstm, LstmConfig};
