@@ -30,3 +30,20 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod training;
+
+/// The examples of the README and of the book, compiled and run as documentation tests.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/src/conventions.md")]
+    mod conventions {}
+    #[doc = include_str!("../../../docs/src/tensor-ops.md")]
+    mod tensor_ops {}
+    #[doc = include_str!("../../../docs/src/conv2d.md")]
+    mod conv2d {}
+    #[doc = include_str!("../../../docs/src/lstm.md")]
+    mod lstm {}
+    #[doc = include_str!("../../../docs/src/testing.md")]
+    mod testing {}
+}
