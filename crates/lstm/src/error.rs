@@ -37,15 +37,7 @@ impl fmt::Display for LstmError {
     }
 }
 
-impl std::error::Error for LstmError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Tensor(error) => Some(error),
-            Self::Parameter(error) => Some(error),
-            Self::BidirectionalStream | Self::Parts { .. } => None,
-        }
-    }
-}
+impl std::error::Error for LstmError {}
 
 impl From<TensorError> for LstmError {
     fn from(error: TensorError) -> Self {

@@ -264,15 +264,3 @@ fn readouts_refuse() {
         "frame_loss_weights: length of sequence 0: expected 1 to 4 time steps, found 0"
     );
 }
-
-#[test]
-fn errors_name_their_source() {
-    use std::error::Error;
-    let error = Lstm::<f32>::zeros(LstmConfig::default()).unwrap_err();
-    assert!(error.source().is_some_and(|source| source.is::<tensor_ops::TensorError>()));
-    let mut lstm = lstm(config());
-    let error = lstm.load_pytorch(&[]).unwrap_err();
-    assert!(error.source().is_some_and(|source| source.is::<tensor_ops::ParameterError>()));
-    assert!(LstmError::BidirectionalStream.source().is_none());
-    assert_eq!(lstm.named().len(), 4);
-}
