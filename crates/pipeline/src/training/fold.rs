@@ -151,13 +151,19 @@ fn train_epoch(
     let mut order = fold.training.clone();
     order.shuffle(&mut generator(recipe.seed, Purpose::Order, epoch, 0));
     let (mut loss, mut correct) = (0.0, 0);
+    let clips_of = |step| &order[part_of(order.len(), steps, step)];
+    let batch_of = |step| Batch::augmented(clips, clips_of(step), &recipe.augmentation, recipe.seed, epoch);
+    let mut batch = batch_of(0);
     for step in 0..steps {
-        let positions = &order[part_of(order.len(), steps, step)];
-        let batch = Batch::augmented(clips, positions, &recipe.augmentation, recipe.seed, epoch);
-        let outcome = stepper.step(&batch, &mut generator(recipe.seed, Purpose::Dropout, epoch, step))?;
-        loss += outcome.loss * positions.len() as f64;
+        // The next batch is made while this one trains: the parts of a step that one thread does leave others free.
+        let mut dropout = generator(recipe.seed, Purpose::Dropout, epoch, step);
+        let train = || stepper.step(&batch, &mut dropout);
+        let (outcome, next) = rayon::join(train, || (step + 1 < steps).then(|| batch_of(step + 1)));
+        let outcome = outcome?;
+        loss += outcome.loss * clips_of(step).len() as f64;
         correct += outcome.correct;
         observer(TrainingEvent::StepDone { epoch, step: step + 1, loss: outcome.loss })?;
+        batch = next.unwrap_or(batch);
     }
     let validation = evaluate(stepper.model(), clips, &fold.validation, &[Symmetry::IDENTITY])?;
     Ok(EpochRecord {

@@ -18,7 +18,7 @@ use crate::model::ActionModel;
 pub(super) struct Stepper {
     model: ActionModel<f32>,
     optimizer: Adam<f32>,
-    schedule: Box<dyn Schedule>,
+    schedule: Box<dyn Schedule + Send>,
     label_smoothing: f64,
     max_gradient_norm: f64,
     steps_done: u64,
@@ -81,7 +81,7 @@ impl Stepper {
     }
 }
 
-fn schedule(config: &TrainingConfig, total_steps: u64) -> Result<Box<dyn Schedule>, TensorError> {
+fn schedule(config: &TrainingConfig, total_steps: u64) -> Result<Box<dyn Schedule + Send>, TensorError> {
     let max_learning_rate = config.learning_rate;
     Ok(match config.schedule {
         ScheduleKind::Constant => Box::new(Constant::new(max_learning_rate)?),
