@@ -4,7 +4,7 @@
 //! positions of an image follow one another in a column matrix X, and the kernels take its product as a 1×1 convolution:
 //! `y = W X`, `∂L/∂X = Wᵀ g` and `∂L/∂W = g Xᵀ`.
 
-use ndarray::{Array1, Array4, ArrayView3, ArrayView4, ArrayViewMut3, ArrayViewMut4, s};
+use ndarray::{Array1, Array4, ArrayView3, ArrayView4, ArrayViewMut3, ArrayViewMut4};
 use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, Start, Taps, with_scratch};
 
 use crate::Conv2dError;
@@ -22,6 +22,22 @@ const SUMMED_POSITIONS: usize = 64;
 /// The parts of the batch that are summed by themselves, at most.
 const MAX_CHUNKS: usize = 8;
 
+/// Calls a function with its last argument, a width, as a constant where it is small: runs then stay in registers.
+macro_rules! for_width {
+    ($width:expr, $function:ident($($argument:expr),*)) => {
+        match $width {
+            2 => $function($($argument),*, 2),
+            3 => $function($($argument),*, 3),
+            4 => $function($($argument),*, 4),
+            5 => $function($($argument),*, 5),
+            6 => $function($($argument),*, 6),
+            7 => $function($($argument),*, 7),
+            8 => $function($($argument),*, 8),
+            width => $function($($argument),*, width),
+        }
+    };
+}
+
 /// Whether the output is so narrow that unrolling it pays.
 pub(crate) fn is_narrow<T: Element>(isa: Isa, sizes: &Sizes) -> bool {
     let vector_bytes = if isa == Isa::Avx512 { 64 } else { 32 };
@@ -38,37 +54,41 @@ pub(crate) fn is_narrow<T: Element>(isa: Isa, sizes: &Sizes) -> bool {
         && columns.max(planes) <= MAX_ELEMENTS
 }
 
-/// How an image becomes a column matrix `[in_channels · taps, positions]`: by way of a copy with its padding.
+/// How an image becomes a column matrix `[in_channels · taps, positions]`: by way of a copy with its padding, in which
+/// columns of equal remainder modulo the stride are neighbours, so that every output row is a run of it.
 struct Unrolling<'a> {
     sizes: &'a Sizes,
-    /// Height and width with padding.
+    /// Height and width of the copy.
     padded: [usize; 2],
-    /// The padded pixel of every kernel position and output position.
-    pixels: Vec<u32>,
+    /// Where the columns of the image are in a row of the copy.
+    columns: Vec<usize>,
+    /// Where the runs of every kernel position and output row start in a channel of the copy.
+    runs: Vec<usize>,
 }
 
 impl<'a> Unrolling<'a> {
     fn padded_size(sizes: &Sizes) -> Option<[usize; 2]> {
         let padding = &sizes.window.padding;
         let height = sizes.input[0].checked_add(padding.top)?.checked_add(padding.bottom)?;
-        Some([height, sizes.input[1].checked_add(padding.left)?.checked_add(padding.right)?])
+        let width = sizes.input[1].checked_add(padding.left)?.checked_add(padding.right)?;
+        let stride = sizes.window.stride[1];
+        Some([height, width.div_ceil(stride).checked_mul(stride)?])
     }
 
     /// For sizes that [`is_narrow`] accepts.
     fn new(sizes: &'a Sizes) -> Self {
         let padded = Self::padded_size(sizes).unwrap_or_default();
         let window = &sizes.window;
-        let mut pixels = Vec::with_capacity(sizes.taps() * sizes.positions());
+        let [stride_y, stride_x] = window.stride;
+        let place = |column: usize| column % stride_x * (padded[1] / stride_x) + column / stride_x;
+        let mut runs = Vec::with_capacity(sizes.taps() * sizes.output[0]);
         for tap in 0..sizes.taps() {
             let (k_y, k_x) = (tap / window.kernel[1], tap % window.kernel[1]);
-            for position in 0..sizes.positions() {
-                let (i, j) = (position / sizes.output[1], position % sizes.output[1]);
-                let row = i * window.stride[0] + k_y * window.dilation[0];
-                let column = j * window.stride[1] + k_x * window.dilation[1];
-                pixels.push((row * padded[1] + column) as u32);
-            }
+            let row = |i: usize| i * stride_y + k_y * window.dilation[0];
+            runs.extend((0..sizes.output[0]).map(|i| row(i) * padded[1] + place(k_x * window.dilation[1])));
         }
-        Self { sizes, padded, pixels }
+        let columns = (0..sizes.input[1]).map(|x| place(x + window.padding.left)).collect();
+        Self { sizes, padded, columns, runs }
     }
 
     fn plane(&self) -> usize {
@@ -80,42 +100,60 @@ impl<'a> Unrolling<'a> {
     }
 
     /// Writes the columns of `image` `[in_channels, height, width]` in standard layout; the rows of `columns` are `pitch`
-    /// apart. `planes` is scratch for the padded image.
+    /// apart. `planes` is scratch for the copy.
     fn unroll<T: Element>(&self, image: &[T], planes: &mut [T], columns: &mut [T], pitch: usize) {
-        let Sizes { input: [height, width], ref window, .. } = *self.sizes;
-        let positions = self.sizes.positions();
+        let Sizes { input: [height, width], output, ref window, .. } = *self.sizes;
         planes.fill(T::zero());
         for (plane, pixels) in planes.chunks_exact_mut(self.plane()).zip(image.chunks_exact(height * width)) {
             let inside = plane[window.padding.top * self.padded[1]..].chunks_mut(self.padded[1]);
             for (target, source) in inside.zip(pixels.chunks_exact(width)) {
-                target[window.padding.left..][..width].copy_from_slice(source);
+                for (&column, &pixel) in self.columns.iter().zip(source) {
+                    target[column] = pixel;
+                }
             }
         }
         let kernels = columns.chunks_mut(self.sizes.taps() * pitch);
         for (kernel, plane) in kernels.zip(planes.chunks_exact(self.plane())) {
-            for (row, pixels) in kernel.chunks_mut(pitch).zip(self.pixels.chunks_exact(positions)) {
-                for (value, &pixel) in row.iter_mut().zip(pixels) {
-                    *value = plane[pixel as usize];
-                }
+            for (row, runs) in kernel.chunks_mut(pitch).zip(self.runs.chunks_exact(output[0])) {
+                for_width!(output[1], copy_runs(plane, runs, row));
             }
         }
     }
 
     /// The adjoint: writes to `image` what `columns`, `positions` apart, sum up to.
     fn fold<T: Element>(&self, columns: &[T], planes: &mut [T], mut image: ArrayViewMut3<'_, T>) {
-        let Sizes { input: [height, width], ref window, .. } = *self.sizes;
-        let positions = self.sizes.positions();
+        let Sizes { output, ref window, .. } = *self.sizes;
         planes.fill(T::zero());
-        let kernels = columns.chunks_exact(self.sizes.taps() * positions);
+        let kernels = columns.chunks_exact(self.sizes.taps() * self.sizes.positions());
         for (kernel, plane) in kernels.zip(planes.chunks_exact_mut(self.plane())) {
-            for (&value, &pixel) in kernel.iter().zip(&self.pixels) {
-                plane[pixel as usize] += value;
+            for_width!(output[1], add_runs(plane, &self.runs, kernel));
+        }
+        for (plane, mut target) in planes.chunks_exact(self.plane()).zip(image.outer_iter_mut()) {
+            let inside = plane[window.padding.top * self.padded[1]..].chunks(self.padded[1]);
+            for (mut target, source) in target.outer_iter_mut().zip(inside) {
+                for (pixel, &column) in target.iter_mut().zip(&self.columns) {
+                    *pixel = source[column];
+                }
             }
         }
-        let shape = (self.sizes.in_channels, self.padded[0], self.padded[1]);
-        let planes = ArrayView3::from_shape(shape, planes).expect("as many elements as the planes have");
-        let (top, left) = (window.padding.top, window.padding.left);
-        image.assign(&planes.slice(s![.., top..top + height, left..left + width]));
+    }
+}
+
+/// Copies the runs that start at `runs` to `row`, one after another.
+#[inline(always)]
+fn copy_runs<T: Element>(plane: &[T], runs: &[usize], row: &mut [T], width: usize) {
+    for (target, &start) in row.chunks_exact_mut(width).zip(runs) {
+        target.copy_from_slice(&plane[start..start + width]);
+    }
+}
+
+/// Adds the runs of `rows` to where `runs` start.
+#[inline(always)]
+fn add_runs<T: Element>(plane: &mut [T], runs: &[usize], rows: &[T], width: usize) {
+    for (source, &start) in rows.chunks_exact(width).zip(runs) {
+        for (sum, &value) in plane[start..start + width].iter_mut().zip(source) {
+            *sum += value;
+        }
     }
 }
 
