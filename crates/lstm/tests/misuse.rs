@@ -4,7 +4,6 @@ use lstm::{Lstm, LstmConfig, LstmError, LstmState, OnnxLstm, Readout, frame_loss
 use ndarray::{Array1, Array2, Array3, ArrayD, IxDyn};
 use ndarray_rand::rand::SeedableRng;
 use ndarray_rand::rand::rngs::StdRng;
-use tensor_ops::Parameters;
 
 const FEATURES: usize = 3;
 const HIDDEN: usize = 4;
