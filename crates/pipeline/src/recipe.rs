@@ -108,7 +108,7 @@ impl ActionRecipe {
 #[non_exhaustive]
 pub enum RecipeError {
     /// The text cannot be read as a recipe.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A field has a value that is not allowed.
     #[error("`{option}` must be {requirement}, found {found}")]

@@ -19,8 +19,31 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What `error` says and what caused it, from the outside in; causes that a message above them includes are not repeated.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(cause.trim_end()) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    #[test]
+    fn a_message_says_everything_once() {
+        let inner = "x".parse::<u8>().context("line 3: invalid digit found in string");
+        let error = inner.context("file.toml").unwrap_err();
+        assert_eq!(super::message(&error), "file.toml: line 3: invalid digit found in string");
     }
 }
