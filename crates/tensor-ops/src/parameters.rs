@@ -30,9 +30,14 @@ use crate::Element;
 ///
 /// let mut scale = Scale { weight: array![1.0, 2.0] };
 /// let gradient = Scale { weight: array![0.5, 0.5] };
-/// scale.accumulate(&gradient);
+/// scale.accumulate(&gradient)?;
 /// assert_eq!(scale.weight, array![1.5, 2.5]);
 /// assert_eq!(scale.parameter_count(), 2);
+///
+/// let error = scale.accumulate(&Scale { weight: array![0.5] }).unwrap_err();
+/// assert_eq!(error.to_string(), "parameter `weight`: expected shape [2], found [1]");
+/// assert_eq!(scale.weight, array![1.5, 2.5]);
+/// # Ok::<(), tensor_ops::ParameterError>(())
 /// ```
 pub trait Parameters<T: Element> {
     /// Calls `visitor` with the name and the values of every parameter.
@@ -84,18 +89,30 @@ pub trait Parameters<T: Element> {
 
     /// Adds the values of `other`, parameter by parameter.
     ///
-    /// # Panics
-    /// If `other` has other parameters than `self`: both come from one configuration.
-    fn accumulate(&mut self, other: &Self)
+    /// # Errors
+    /// [`ParameterError`] if `other` has other names or shapes, in another order; nothing is changed then.
+    fn accumulate(&mut self, other: &Self) -> Result<(), ParameterError>
     where
         Self: Sized,
     {
-        let mut others = other.named().into_iter();
-        self.visit_mut(&mut |name, mut values| {
-            let (other_name, other_values) = others.next().expect("as many parameters in both");
-            assert_eq!(name, other_name, "the same parameters in both");
-            Zip::from(&mut values).and(&other_values).for_each(|v, &o| *v += o);
-        });
+        let others = other.named();
+        let named = self.named();
+        for (position, (name, values)) in named.iter().enumerate() {
+            let Some((_, found)) = others.get(position).filter(|(other_name, _)| other_name == name) else {
+                return Err(ParameterError::Missing { name: name.clone() });
+            };
+            if values.shape() != found.shape() {
+                let (expected, found) = (values.shape().to_vec(), found.shape().to_vec());
+                return Err(ParameterError::Shape { name: name.clone(), expected, found });
+            }
+        }
+        if let Some((name, _)) = others.get(named.len()) {
+            return Err(ParameterError::Unexpected { name: name.clone() });
+        }
+        for ((_, mut values), (_, other_values)) in self.named_mut().into_iter().zip(&others) {
+            Zip::from(&mut values).and(other_values).for_each(|v, &o| *v += o);
+        }
+        Ok(())
     }
 }
 
