@@ -20,7 +20,6 @@ use ndarray::{ArrayView3, ArrayViewMut3};
 
 use crate::{Element, Isa, TensorError, check_axis};
 
-mod element_job;
 mod fill;
 mod layout;
 mod product;

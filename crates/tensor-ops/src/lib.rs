@@ -24,7 +24,8 @@
 //!
 //! - Matrix products: [`gemm`] over views with any strides, and [`PackedMatrix`] for an operand that is used many times.
 //! - Convolution: [`Window`] and [`Padding`] say which pixels an output position sees; [`im2col`] and [`col2im`] unroll
-//!   a tile of positions; [`Correlation`] does without a column matrix. The fused recurrent step is [`lstm_step`].
+//!   a tile of positions; [`Correlation`] does without a column matrix. The fused recurrent step is [`lstm_step`];
+//!   [`lstm_maps`] and [`gru_maps`] are the gates of recurrent layers whose states are maps.
 //! - Element by element: [`vecmath`]; over an axis: [`softmax`]; [`loss`] functions with their gradients.
 //! - Parts of models that need no crate of their own: [`Linear`], [`Dropout`], [`fold_batch_norm`].
 //! - Training: [`init`], named [`Parameters`], optimisers and schedules in [`optim`].
@@ -44,7 +45,9 @@ mod batch_norm;
 mod correlation;
 mod dropout;
 mod element;
+mod element_job;
 mod error;
+mod gate_maps;
 mod gemm;
 mod im2col;
 pub mod init;
@@ -65,6 +68,10 @@ pub use correlation::{Correlation, CorrelationWeights, PhaseTaps, Start, Taps, w
 pub use dropout::{Dropout, DropoutTrace};
 pub use element::Element;
 pub use error::{TensorError, check_axis, check_lengths, check_not_empty};
+pub use gate_maps::{
+    GruMaps, GruMapsBackward, LstmMaps, LstmMapsBackward, MapPeepholes, gru_maps, gru_maps_backward, gru_reset_maps,
+    gru_reset_maps_backward, lstm_maps, lstm_maps_backward,
+};
 pub use gemm::{gemm, gemm_serial};
 pub use im2col::{col2im, col2im_reference, im2col, im2col_reference};
 pub use linear::{Linear, LinearConfig, LinearGradients, LinearTrace, linear_backward, linear_into};

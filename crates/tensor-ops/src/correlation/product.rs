@@ -4,13 +4,13 @@
 
 use ndarray::{ArrayView3, ArrayViewMut3};
 
-use super::element_job::{ElementJob, on_element_type};
 use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
 use super::weights::Panel;
 use super::{Correlation, CorrelationWeights, MAX_LANES, Start, tile_vectors};
 use crate::Element;
+use crate::element_job::{ElementJob, on_element_type};
 use crate::simd::{Dispatch, Kernel, Simd};
 
 /// The size of the weights that all positions of a band are multiplied with before the next ones: a part of L2.

@@ -8,10 +8,10 @@
 
 use ndarray::ArrayView3;
 
-use super::element_job::{ElementJob, on_element_type};
 use super::fill::fill;
 use super::scratch::with_scratch;
 use super::{Correlation, lanes, tile_vectors};
+use crate::element_job::{ElementJob, on_element_type};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Isa};
 

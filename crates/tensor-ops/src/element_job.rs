@@ -6,7 +6,7 @@ use std::mem::{ManuallyDrop, transmute_copy};
 use crate::Element;
 
 /// Work on elements of type `T`, with an entry per element type that names it.
-pub(super) trait ElementJob<T: Element>: Sized {
+pub(crate) trait ElementJob<T: Element>: Sized {
     /// `Self` for elements of type `E`: `Of<T>` must be `Self`.
     type Of<E: Element>;
 
@@ -16,7 +16,7 @@ pub(super) trait ElementJob<T: Element>: Sized {
 
 /// Runs `job` through the entry of its element type.
 #[expect(unsafe_code, reason = "one type under two names")]
-pub(super) fn on_element_type<T: Element, J: ElementJob<T, Of<T> = J>>(job: J) {
+pub(crate) fn on_element_type<T: Element, J: ElementJob<T, Of<T> = J>>(job: J) {
     let job = ManuallyDrop::new(job);
     let element = TypeId::of::<T>();
     if element == TypeId::of::<f32>() {
