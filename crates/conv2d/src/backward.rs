@@ -8,14 +8,15 @@
 //!   kernel positions that make both quotients integral: a correlation of g for each remainder of y and x modulo the
 //!   stride.
 
-use ndarray::{Array1, Array4, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut3, ArrayViewMut4, Axis, s};
+use ndarray::{Array1, Array4, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut4, Axis, s};
 use rayon::prelude::*;
-use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, PhaseTaps, Start, Taps};
+use tensor_ops::{Correlation, Element, Isa, Start, Taps, check_axis};
 
 use crate::config::NAME;
-use crate::forward::{flat_size, uses_correlation};
+use crate::forward::uses_correlation;
 use crate::narrow::is_narrow;
-use crate::sizes::{Sizes, for_each_task, zeros};
+use crate::packed::{band_rows, pack_phases, run_phases};
+use crate::sizes::{Sizes, flat_size, for_each_task, zeros};
 use crate::{Conv2dConfig, Conv2dError, narrow, unrolled};
 
 /// The parts of the batch that are summed by themselves, at most.
@@ -94,20 +95,9 @@ pub(crate) fn backward_input_on<T: Element>(
 }
 
 fn flatten_pointwise<'a, T: Element>(sizes: &Sizes, array: &ArrayView4<'a, T>) -> Option<(Sizes, ArrayView4<'a, T>)> {
-    if !sizes.is_pointwise() {
-        return None;
-    }
-    let [height, width] = flat_size(sizes.input);
+    let [height, width] = sizes.is_pointwise().then(|| flat_size(sizes.input))?;
     let array = array.into_shape_with_order((sizes.batch, array.dim().1, height, width)).ok()?;
-    Some((Sizes { input: [height, width], output: [height, width], ..*sizes }, array))
-}
-
-/// A phase of the input and its weights, packed per group.
-struct Phase<T> {
-    rows: usize,
-    columns: usize,
-    plan: Correlation<T>,
-    packed: Vec<CorrelationWeights<T>>,
+    Some((sizes.flattened(), array))
 }
 
 fn correlate_phases<T: Element>(
@@ -117,20 +107,10 @@ fn correlate_phases<T: Element>(
     grad_output: ArrayView4<'_, T>,
     mut grad_input: ArrayViewMut4<'_, T>,
 ) -> Result<(), Conv2dError> {
-    let [stride_y, stride_x] = sizes.window.stride;
-    let mut phases = Vec::new();
-    for rows in 0..stride_y.min(sizes.input[0]) {
-        for columns in 0..stride_x.min(sizes.input[1]) {
-            phases.extend(pack_phase(isa, sizes, weight, [rows, columns], grad_output.strides())?);
-        }
-    }
-    // One phase of all rows: bands of it. Else the phases of an image, whose gradient is still in cache for the next.
+    let phases = pack_phases(isa, sizes, weight, &grad_output.strides()[1..])?;
+    let band_rows = band_rows(sizes, &phases);
     let mut tasks = Vec::new();
     for (gradient, target) in grad_output.outer_iter().zip(grad_input.outer_iter_mut()) {
-        let band_rows = match phases.as_slice() {
-            [phase] if stride_y == 1 => phase.plan.band_rows(),
-            _ => sizes.input[0],
-        };
         let mut rest = target;
         for first_row in (0..sizes.input[0]).step_by(band_rows) {
             let rows = band_rows.min(sizes.input[0] - first_row);
@@ -139,61 +119,79 @@ fn correlate_phases<T: Element>(
             tasks.push((gradient, first_row, band));
         }
     }
-    for_each_task(sizes.is_parallel(), tasks, |(gradient, first_row, mut band)| {
-        for phase in &phases {
-            let mut pixels = band.slice_mut(s![.., phase.rows..; stride_y, phase.columns..; stride_x]);
-            for row in (0..pixels.dim().1).step_by(phase.plan.band_rows()) {
-                let end = (row + phase.plan.band_rows()).min(pixels.dim().1);
-                phase.multiply(sizes, gradient, first_row + row, pixels.slice_mut(s![.., row..end, ..]))?;
-            }
-        }
-        Ok(())
+    for_each_task(sizes.is_parallel(), tasks, |(gradient, first_row, band)| {
+        run_phases(sizes, &phases, gradient, first_row, Start::Zero, band)
     })
 }
 
-/// `None` for pixels that no output position meets: their gradient is 0.
-fn pack_phase<T: Element>(
-    isa: Isa,
-    sizes: &Sizes,
-    weight: &[T],
-    [rows, columns]: [usize; 2],
-    strides: &[isize],
-) -> Result<Option<Phase<T>>, Conv2dError> {
-    let Sizes { group_in, group_out, .. } = *sizes;
-    let PhaseTaps { taps, kernel_rows, kernel_columns } =
-        PhaseTaps::of_window(NAME, &sizes.window, sizes.input, [rows, columns])?;
-    if taps.count() == 0 {
-        return Ok(None);
-    }
-    let kernel_width = sizes.window.kernel[1];
-    let tap_offsets: Vec<usize> =
-        kernel_rows.iter().flat_map(|k| kernel_columns.iter().map(move |l| k * kernel_width + l)).collect();
-    let plan = Correlation::new(isa, taps, group_out, group_in, sizes.batch).with_source_strides(&strides[1..]);
-    let packed = (0..sizes.groups)
-        .map(|group| {
-            let weight = &weight[group * group_out * group_in * sizes.taps()..];
-            CorrelationWeights::pack(&plan, group_in, weight, sizes.taps(), group_in * sizes.taps(), &tap_offsets)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(Phase { rows, columns, plan, packed }))
+/// The gradient of the weight, summed over pairs of an image and the gradient of its output, before the activation.
+///
+/// The images need not lie in one array: a recurrent layer pairs the states of all steps with the gradients of the steps
+/// that follow. With no pairs, the gradient is zero.
+///
+/// - `input_size`: height and width of the images
+/// - `pairs`: `[in_channels, height, width]` and `[out_channels, output height, output width]`, any strides
+///
+/// # Errors
+/// [`Conv2dError`] if the configuration is invalid or a shape does not fit.
+///
+/// ```
+/// use conv2d::{Conv2dConfig, convolve_backward_weight};
+/// use ndarray::{Array4, array};
+///
+/// let config = Conv2dConfig { bias: false, ..Conv2dConfig::default() };
+/// let (images, gradients) = ([array![[[2.0]]], array![[[5.0]]]], array![[[1.0]]]);
+/// let pairs = [(images[0].view(), gradients.view()), (images[1].view(), gradients.view())];
+/// assert_eq!(convolve_backward_weight(&config, [1, 1], &pairs)?, Array4::from_elem((1, 1, 1, 1), 7.0));
+/// # Ok::<(), conv2d::Conv2dError>(())
+/// ```
+pub fn convolve_backward_weight<T: Element>(
+    config: &Conv2dConfig,
+    input_size: [usize; 2],
+    pairs: &[(ArrayView3<'_, T>, ArrayView3<'_, T>)],
+) -> Result<Array4<T>, Conv2dError> {
+    backward_weight_on(Isa::selected(), config, input_size, pairs)
 }
 
-impl<T: Element> Phase<T> {
-    fn multiply(
-        &self,
-        sizes: &Sizes,
-        gradient: ArrayView3<'_, T>,
-        first_row: usize,
-        mut target: ArrayViewMut3<'_, T>,
-    ) -> Result<(), Conv2dError> {
-        let Sizes { group_in, group_out, .. } = *sizes;
-        for (group, weights) in self.packed.iter().enumerate() {
-            let source = gradient.slice(s![group * group_out..(group + 1) * group_out, .., ..]);
-            let target = target.slice_mut(s![group * group_in..(group + 1) * group_in, .., ..]);
-            self.plan.multiply(weights, source, first_row, Start::Zero, None, target)?;
+/// [`convolve_backward_weight`] with the kernels of `isa`.
+#[doc(hidden)]
+pub fn backward_weight_on<T: Element>(
+    isa: Isa,
+    config: &Conv2dConfig,
+    [height, width]: [usize; 2],
+    pairs: &[(ArrayView3<'_, T>, ArrayView3<'_, T>)],
+) -> Result<Array4<T>, Conv2dError> {
+    let mut weight = zeros("gradient of the weight", config.weight_shape()?)?;
+    let sizes = Sizes::check(config, &weight.view(), [pairs.len().max(1), config.in_channels, height, width])?;
+    let input_axes = ["input channels", "input height", "input width"];
+    for (input, gradient) in pairs {
+        for axis in 0..3 {
+            check_axis(NAME, input_axes[axis], sizes.input_shape()[axis + 1], input.shape()[axis])?;
+            check_axis(NAME, GRADIENT_AXES[axis + 1], sizes.output_shape()[axis + 1], gradient.shape()[axis])?;
         }
-        Ok(())
     }
+    if pairs.is_empty() {
+        return Ok(weight);
+    }
+    if !uses_correlation(isa, &sizes) {
+        unrolled::backward_weight(&sizes, pairs, weight.view_mut())?;
+        return Ok(weight);
+    }
+    let flat: Option<Vec<_>> = pairs
+        .iter()
+        .map(|(input, gradient)| Some((flatten_image(&sizes, input)?, flatten_image(&sizes, gradient)?)))
+        .collect();
+    match flat {
+        Some(pairs) => correlate_transposed(isa, &sizes.flattened(), &pairs, &mut weight)?,
+        None => correlate_transposed(isa, &sizes, pairs, &mut weight)?,
+    }
+    Ok(weight)
+}
+
+/// To a 1×1 convolution an image is a row of pixels, best cut into whole vectors.
+fn flatten_image<'a, T: Element>(sizes: &Sizes, image: &ArrayView3<'a, T>) -> Option<ArrayView3<'a, T>> {
+    let [height, width] = sizes.is_pointwise().then(|| flat_size(sizes.input))?;
+    image.into_shape_with_order((image.dim().0, height, width)).ok()
 }
 
 pub(crate) fn backward_parameters_on<T: Element>(
@@ -207,14 +205,9 @@ pub(crate) fn backward_parameters_on<T: Element>(
     sizes.check_output(GRADIENT_AXES, grad_output.shape())?;
     if is_narrow::<T>(isa, &sizes) {
         narrow::backward_weight(isa, &sizes, input, grad_output.view(), &mut weight)?;
-    } else if !uses_correlation(isa, &sizes) {
-        unrolled::backward_weight(&sizes, input, grad_output.view(), weight.view_mut())?;
-    } else if let (Some((flat, input)), Some((_, grad_output))) =
-        (flatten_pointwise(&sizes, &input), flatten_pointwise(&sizes, &grad_output))
-    {
-        correlate_transposed(isa, &flat, input, grad_output, &mut weight)?;
     } else {
-        correlate_transposed(isa, &sizes, input, grad_output.view(), &mut weight)?;
+        let pairs: Vec<_> = input.outer_iter().zip(grad_output.outer_iter()).collect();
+        weight = backward_weight_on(isa, config, sizes.input, &pairs)?;
     }
     let bias = config.bias.then(|| backward_bias(&sizes, grad_output));
     Ok((weight, bias))
@@ -224,8 +217,7 @@ pub(crate) fn backward_parameters_on<T: Element>(
 fn correlate_transposed<T: Element>(
     isa: Isa,
     sizes: &Sizes,
-    input: ArrayView4<'_, T>,
-    grad_output: ArrayView4<'_, T>,
+    pairs: &[(ArrayView3<'_, T>, ArrayView3<'_, T>)],
     weight: &mut Array4<T>,
 ) -> Result<(), Conv2dError> {
     let Sizes { group_in, group_out, groups, batch, .. } = *sizes;
@@ -247,9 +239,9 @@ fn correlate_transposed<T: Element>(
         let (chunk, group, split) = (part / (groups * splits), part / splits % groups, part % splits);
         let channels = group * group_in + split * split_channels..;
         let channels = channels.start..((group + 1) * group_in).min(channels.start + split_channels);
-        for image in chunk * chunk_images..batch.min((chunk + 1) * chunk_images) {
-            let source = input.slice(s![image, channels.clone(), .., ..]);
-            let gradient = grad_output.slice(s![image, group * group_out..(group + 1) * group_out, .., ..]);
+        for (image, gradient) in &pairs[chunk * chunk_images..batch.min((chunk + 1) * chunk_images)] {
+            let source = image.slice(s![channels.clone(), .., ..]);
+            let gradient = gradient.slice(s![group * group_out..(group + 1) * group_out, .., ..]);
             plan.multiply_transposed(source, gradient, sums)?;
         }
         Ok(())

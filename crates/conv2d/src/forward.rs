@@ -1,15 +1,12 @@
 //! The forward pass.
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis, s};
-use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, Start, Taps};
+use tensor_ops::{Element, Isa, Start};
 
-use crate::config::NAME;
 use crate::narrow::is_narrow;
-use crate::sizes::{Sizes, for_each_task};
+use crate::packed::pack_correlation;
+use crate::sizes::{Sizes, flat_size, for_each_task};
 use crate::{Conv2dConfig, Conv2dError, narrow, unrolled};
-
-/// Rows that a 1×1 convolution takes an image to have, at least this wide where that divides it.
-const POINTWISE_WIDTH: usize = 64;
 
 /// Convolves a batch of images, and applies the activation.
 ///
@@ -101,24 +98,10 @@ fn flatten_pointwise<'a, T: Element>(
     input: &ArrayView4<'a, T>,
     output: &'a mut ArrayViewMut4<'_, T>,
 ) -> Option<(Sizes, ArrayView4<'a, T>, ArrayViewMut4<'a, T>)> {
-    if !sizes.is_pointwise() {
-        return None;
-    }
-    let [height, width] = flat_size(sizes.input);
+    let [height, width] = sizes.is_pointwise().then(|| flat_size(sizes.input))?;
     let input = input.into_shape_with_order((sizes.batch, sizes.in_channels, height, width)).ok()?;
     let output = output.view_mut().into_shape_with_order((sizes.batch, sizes.out_channels, height, width)).ok()?;
-    Some((Sizes { input: [height, width], output: [height, width], ..*sizes }, input, output))
-}
-
-/// Height and width of the same product, the width a multiple of [`POINTWISE_WIDTH`] or of a vector where possible.
-pub(crate) fn flat_size([height, width]: [usize; 2]) -> [usize; 2] {
-    let pixels = height * width;
-    for multiple in [POINTWISE_WIDTH, 16, 8] {
-        if pixels.is_multiple_of(multiple) {
-            return [pixels / multiple, multiple];
-        }
-    }
-    if pixels <= 1024 { [1, pixels] } else { [height, width] }
+    Some((sizes.flattened(), input, output))
 }
 
 fn correlate_bands<T: Element>(
@@ -131,18 +114,7 @@ fn correlate_bands<T: Element>(
     mut output: ArrayViewMut4<'_, T>,
 ) -> Result<(), Conv2dError> {
     let Sizes { group_in, group_out, .. } = *sizes;
-    let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
-    let tap_count = taps.count();
-    let plan = Correlation::new(isa, taps, group_in, group_out, sizes.batch).with_source_strides(&input.strides()[1..]);
-    let weight = weight.as_slice().unwrap_or_default();
-    let tap_offsets: Vec<usize> = (0..tap_count).collect();
-    let packed = (0..sizes.groups)
-        .map(|group| {
-            let weight = &weight[group * group_out * group_in * tap_count..];
-            CorrelationWeights::pack(&plan, group_out, weight, group_in * tap_count, tap_count, &tap_offsets)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-
+    let (plan, packed) = pack_correlation(isa, sizes, weight.as_slice().unwrap_or_default(), &input.strides()[1..])?;
     let mut tasks = Vec::with_capacity(sizes.batch * sizes.output[0].div_ceil(plan.band_rows()));
     for (image, output) in input.outer_iter().zip(output.outer_iter_mut()) {
         let mut rest = output;

@@ -43,11 +43,15 @@ mod error;
 mod forward;
 mod layer;
 mod narrow;
+mod packed;
 mod sizes;
 mod unrolled;
 
-pub use backward::{convolve_backward_input, convolve_backward_parameters};
+#[doc(hidden)]
+pub use backward::backward_weight_on;
+pub use backward::{convolve_backward_input, convolve_backward_parameters, convolve_backward_weight};
 pub use config::{Activation, Conv2dConfig};
 pub use error::Conv2dError;
 pub use forward::convolve_into;
 pub use layer::{Conv2d, Conv2dGradients, Conv2dTrace};
+pub use packed::{PackedConv2d, PackedConv2dBackward};

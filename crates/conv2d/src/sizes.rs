@@ -9,6 +9,9 @@ use crate::{Conv2dConfig, Conv2dError};
 /// Work below this many products stays on the calling thread.
 const MIN_PARALLEL_PRODUCTS: usize = 1 << 18;
 
+/// Rows that a 1×1 convolution takes an image to have, at least this wide where that divides it.
+const POINTWISE_WIDTH: usize = 64;
+
 /// The sizes of a convolution over a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -98,11 +101,28 @@ impl Sizes {
         self.window == Window::default()
     }
 
+    /// The sizes of the same 1×1 convolution of images in another form.
+    pub(crate) fn flattened(&self) -> Self {
+        let size = flat_size(self.input);
+        Self { input: size, output: size, ..*self }
+    }
+
     /// Whether the work is worth other threads.
     pub(crate) fn is_parallel(&self) -> bool {
         let per_position = self.out_channels.saturating_mul(self.group_in).saturating_mul(self.taps());
         per_position.saturating_mul(self.positions()).saturating_mul(self.batch) >= MIN_PARALLEL_PRODUCTS
     }
+}
+
+/// Height and width of the same product, the width a multiple of [`POINTWISE_WIDTH`] or of a vector where possible.
+pub(crate) fn flat_size([height, width]: [usize; 2]) -> [usize; 2] {
+    let pixels = height * width;
+    for multiple in [POINTWISE_WIDTH, 16, 8] {
+        if pixels.is_multiple_of(multiple) {
+            return [pixels / multiple, multiple];
+        }
+    }
+    if pixels <= 1024 { [1, pixels] } else { [height, width] }
 }
 
 /// An array of zeros, or an error where the memory cannot be had.

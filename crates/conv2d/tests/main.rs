@@ -4,4 +4,5 @@ mod exactness;
 mod gradients;
 mod misuse;
 mod naive;
+mod packed;
 mod pytorch;
