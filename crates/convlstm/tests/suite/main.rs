@@ -1,1 +1,6 @@
-//! The tests of the crate.
+//! The tests of the crate, in one program.
+
+mod common;
+mod equality;
+mod gradients;
+mod reference;

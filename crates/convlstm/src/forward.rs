@@ -1,0 +1,230 @@
+//! The forward pass over whole sequences.
+
+use ndarray::{Array3, Array5, ArrayView4, ArrayView5, Axis, s};
+use rayon::prelude::*;
+use tensor_ops::{Element, check_axis, check_lengths, check_not_empty};
+
+use crate::packed::PackedStack;
+use crate::sequence::{Order, Record, Sequence, Slots};
+use crate::state::INITIAL;
+use crate::weights::zeros;
+use crate::{Cell, ConvLstmError, ConvRecurrent, RecurrentState};
+
+/// What [`ConvRecurrent::backward`] needs of a forward pass.
+#[derive(Clone, Debug)]
+pub struct RecurrentTrace<T> {
+    pub(crate) input: Option<Array5<T>>,
+    pub(crate) initial: Option<RecurrentState<T>>,
+    pub(crate) shape: Shape,
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) layers: Vec<LayerTrace<T>>,
+}
+
+/// What a layer leaves: its output `[batch, time, channels, height, width]`, and the record of each direction.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerTrace<T> {
+    pub(crate) output: Array5<T>,
+    pub(crate) records: Vec<Record<T>>,
+}
+
+/// The number of sequences and steps, and height and width of the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) batch: usize,
+    pub(crate) time: usize,
+    pub(crate) size: [usize; 2],
+}
+
+impl<T: Element, C: Cell> ConvRecurrent<T, C> {
+    /// Runs sequences through all layers.
+    ///
+    /// - `input`: `[batch, time, channels, height, width]`, any strides
+    /// - `initial`: the states before the first step, zeros if not given; a reverse direction starts with its state at the
+    ///   last valid step
+    /// - `lengths`: the valid steps of each sequence, all if not given; what the input holds beyond them is not read
+    ///
+    /// Returns the output of the last layer, `[batch, time, channels, height, width]`, which is zero beyond the lengths, and
+    /// the states after each sequence's last step.
+    ///
+    /// # Errors
+    /// [`ConvLstmError`] for an empty batch, no steps, a length of 0 or beyond the steps, or a size that does not fit.
+    pub fn forward(
+        &self,
+        input: ArrayView5<'_, T>,
+        initial: Option<&RecurrentState<T>>,
+        lengths: Option<&[usize]>,
+    ) -> Result<(Array5<T>, RecurrentState<T>), ConvLstmError> {
+        let shape = self.check_input(&input)?;
+        let (layers, state, _) = self.run(Some(input), shape, initial, lengths, false)?;
+        Ok((top(layers), state))
+    }
+
+    /// As [`Self::forward`], and what [`Self::backward`] needs: a copy of the input, and what the configuration's
+    /// [`crate::TraceMemory`] says.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_training(
+        &self,
+        input: ArrayView5<'_, T>,
+        initial: Option<&RecurrentState<T>>,
+        lengths: Option<&[usize]>,
+    ) -> Result<(Array5<T>, RecurrentState<T>, RecurrentTrace<T>), ConvLstmError> {
+        let shape = self.check_input(&input)?;
+        let (layers, state, lengths) = self.run(Some(input), shape, initial, lengths, true)?;
+        let output = layers.last().map(|layer| layer.output.clone()).unwrap_or_default();
+        let input = Some(input.as_standard_layout().into_owned());
+        Ok((output, state, RecurrentTrace { input, initial: initial.cloned(), shape, lengths, layers }))
+    }
+
+    /// Runs a stack without input for `steps` steps from `initial`: `input_channels` is 0.
+    ///
+    /// # Errors
+    /// [`ConvLstmError`] if the stack reads an input, there are no steps, or the states do not fit.
+    pub fn forward_from_state(
+        &self,
+        initial: &RecurrentState<T>,
+        steps: usize,
+    ) -> Result<(Array5<T>, RecurrentState<T>), ConvLstmError> {
+        let shape = self.check_state(initial, steps)?;
+        let (layers, state, _) = self.run(None, shape, Some(initial), None, false)?;
+        Ok((top(layers), state))
+    }
+
+    /// As [`Self::forward_from_state`], and what [`Self::backward`] needs.
+    ///
+    /// # Errors
+    /// As [`Self::forward_from_state`].
+    pub fn forward_from_state_training(
+        &self,
+        initial: &RecurrentState<T>,
+        steps: usize,
+    ) -> Result<(Array5<T>, RecurrentState<T>, RecurrentTrace<T>), ConvLstmError> {
+        let shape = self.check_state(initial, steps)?;
+        let (layers, state, lengths) = self.run(None, shape, Some(initial), None, true)?;
+        let output = layers.last().map(|layer| layer.output.clone()).unwrap_or_default();
+        Ok((output, state, RecurrentTrace { input: None, initial: Some(initial.clone()), shape, lengths, layers }))
+    }
+
+    fn check_input(&self, input: &ArrayView5<'_, T>) -> Result<Shape, ConvLstmError> {
+        let (batch, time, channels, height, width) = input.dim();
+        check_not_empty(C::NAME, "input channels of the configuration", self.config().input_channels)?;
+        check_not_empty(C::NAME, "input batch", batch)?;
+        check_not_empty(C::NAME, "input time", time)?;
+        check_axis(C::NAME, "input channels", self.config().input_channels, channels)?;
+        check_not_empty(C::NAME, "input height", height)?;
+        check_not_empty(C::NAME, "input width", width)?;
+        Ok(Shape { batch, time, size: [height, width] })
+    }
+
+    fn check_state(&self, initial: &RecurrentState<T>, steps: usize) -> Result<Shape, ConvLstmError> {
+        check_axis(C::NAME, "input channels of a stack without input", 0, self.config().input_channels)?;
+        check_not_empty(C::NAME, "steps", steps)?;
+        let directions = self.directions.len();
+        check_axis(C::NAME, INITIAL[0], directions, initial.hidden.len())?;
+        let (batch, _, height, width) = initial.hidden.first().map_or((0, 0, 0, 0), |maps| maps.dim());
+        check_not_empty(C::NAME, INITIAL[1], batch)?;
+        check_not_empty(C::NAME, INITIAL[3], height)?;
+        check_not_empty(C::NAME, INITIAL[4], width)?;
+        Ok(Shape { batch, time: steps, size: [height, width] })
+    }
+
+    /// What all layers leave, the final states and the lengths; of layers below the last only where `training` needs it.
+    #[expect(clippy::type_complexity, reason = "two callers take it apart at once")]
+    fn run(
+        &self,
+        input: Option<ArrayView5<'_, T>>,
+        shape: Shape,
+        initial: Option<&RecurrentState<T>>,
+        lengths: Option<&[usize]>,
+        training: bool,
+    ) -> Result<(Vec<LayerTrace<T>>, RecurrentState<T>, Vec<usize>), ConvLstmError> {
+        let Shape { batch, time, size } = shape;
+        check_lengths(C::NAME, lengths, batch, time)?;
+        let packed = PackedStack::new(self, size, batch)?;
+        if let Some(initial) = initial {
+            initial.check::<C>(INITIAL, &packed.directions, batch)?;
+        }
+        let lengths = lengths.map_or_else(|| vec![time; batch], <[usize]>::to_vec);
+        let slots = if training { Slots::training(self.config().memory, time) } else { Slots::INFERENCE };
+        let mut state = RecurrentState::of_packed::<C>(&packed.directions, batch)?;
+        let mut layers: Vec<LayerTrace<T>> = Vec::new();
+        for layer in 0..self.config().layers.len() {
+            let below = layers.last().map(|below| below.output.view()).or(input);
+            let trace = self.run_layer(layer, &packed, below, time, initial, &lengths, slots)?;
+            self.store_final(layer, &trace, &lengths, &mut state);
+            if !training {
+                layers.clear();
+            }
+            layers.push(trace);
+        }
+        Ok((layers, state, lengths))
+    }
+
+    fn run_layer(
+        &self,
+        layer: usize,
+        packed: &PackedStack<T>,
+        input: Option<ArrayView5<'_, T>>,
+        time: usize,
+        initial: Option<&RecurrentState<T>>,
+        lengths: &[usize],
+        slots: Slots,
+    ) -> Result<LayerTrace<T>, ConvLstmError> {
+        let (config, batch) = (self.config(), lengths.len());
+        let ([height, width], hidden) = (packed.sizes[layer], config.layers[layer].hidden_channels);
+        let first = layer * config.directions();
+        let directions = &packed.directions[first..first + config.directions()];
+        let mut output: Array5<T> = zeros("output", [batch, time, config.layer_output_channels(layer), height, width])?;
+        let mut records = directions
+            .iter()
+            .map(|direction| Record::new::<C>(direction, batch, slots))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nothing = Array3::zeros((hidden, height, width));
+        let mut sequences = Vec::new();
+        let mut rest = output.view_mut();
+        for (reverse, (direction, record)) in directions.iter().zip(&mut records).enumerate() {
+            let (hidden, others) = rest.split_at(Axis(2), hidden);
+            rest = others;
+            let orders: Vec<_> = lengths.iter().map(|&length| Order { length, reverse: reverse == 1 }).collect();
+            let cell = &config.layers[layer].cell;
+            let index = first + reverse;
+            let of_batch = Sequence::of_batch(cell, direction, &orders, initial, index, &nothing, hidden, record);
+            sequences.extend(of_batch.into_iter().enumerate());
+        }
+        // Sequences do not wait for each other; threads without one share the bands of those that are left.
+        sequences.into_par_iter().try_for_each(|(sequence, mut run)| {
+            let input: Option<ArrayView4<'_, T>> = input.map(|input| input.index_axis_move(Axis(0), sequence));
+            (0..run.order.length).try_for_each(|step| {
+                let time = run.order.time(step);
+                run.advance(step, input.map(|input| input.index_axis_move(Axis(0), time)))
+            })
+        })?;
+        Ok(LayerTrace { output, records })
+    }
+
+    /// Copies the states after the last step of each sequence.
+    fn store_final(&self, layer: usize, trace: &LayerTrace<T>, lengths: &[usize], state: &mut RecurrentState<T>) {
+        let channels = self.config().layers[layer].hidden_channels;
+        for (reverse, record) in trace.records.iter().enumerate() {
+            let index = layer * self.config().directions() + reverse;
+            for (sequence, &length) in lengths.iter().enumerate() {
+                let time = Order { length, reverse: reverse == 1 }.time(length - 1);
+                let hidden =
+                    trace.output.slice(s![sequence, time, reverse * channels..(reverse + 1) * channels, .., ..]);
+                state.hidden[index].index_axis_mut(Axis(0), sequence).assign(&hidden);
+                if let Some(cell) = state.cell.get_mut(index) {
+                    let slot = (length - 1) % record.cell.len_of(Axis(1));
+                    cell.index_axis_mut(Axis(0), sequence).assign(&record.cell.slice(s![sequence, slot, .., .., ..]));
+                }
+            }
+        }
+    }
+}
+
+fn top<T>(mut layers: Vec<LayerTrace<T>>) -> Array5<T>
+where
+    T: Element,
+{
+    layers.pop().map(|layer| layer.output).unwrap_or_default()
+}
