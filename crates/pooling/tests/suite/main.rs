@@ -1,1 +1,5 @@
-//! The tests of the crate.
+//! The tests of the crate, in one program.
+
+mod gradients;
+
+mod pytorch;
