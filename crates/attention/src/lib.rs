@@ -1,1 +1,30 @@
 //! Attention on the CPU: scores, multi-head, sequence to sequence, temporal and spatial attention, training and streams.
+
+mod cell;
+mod clips;
+mod error;
+mod layer;
+mod mask;
+mod packed;
+mod pooling;
+mod recurrence;
+mod row;
+mod score;
+mod spatial;
+mod temporal;
+mod vector;
+
+pub use cell::CellState;
+pub use error::AttentionError;
+pub use layer::{AttentionGradients, AttentionOutput, AttentionTrace, ProjectedKeys};
+pub use mask::AttentionMask;
+pub use pooling::{AttentionPooling, AttentionPoolingConfig, PoolingGradients, PoolingOutput, PoolingTrace};
+pub use score::{Attention, AttentionConfig, Score};
+pub use spatial::{
+    DoublyStochasticPenalty, PackedSpatialAttention, PenaltyReduction, PenaltyTarget, SpatialAttention,
+    SpatialAttentionConfig, SpatialGradients, SpatialOutput, SpatialStream, SpatialTrace,
+};
+pub use temporal::{
+    PackedTemporalAttention, TemporalAttention, TemporalAttentionConfig, TemporalGradients, TemporalOutput,
+    TemporalStream, TemporalTrace,
+};

@@ -1,1 +1,3 @@
-//! The tests of the crate.
+//! The tests of the attention crate, one program for all of them.
+
+mod gradients;
