@@ -23,8 +23,10 @@
 
 pub mod actions;
 pub mod data;
+pub mod forecast;
 pub mod metrics;
 pub mod model;
+pub mod pictures;
 pub mod random;
 pub mod recipe;
 pub mod report;

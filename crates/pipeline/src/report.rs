@@ -1,9 +1,13 @@
 //! Figures as text for a terminal.
 
+mod forecast;
+
 use std::fmt::Write;
 
 use crate::metrics::{ConfusionMatrix, Percent};
 use crate::run::{FoldResults, RunResults};
+
+pub use forecast::{forecast_means, forecast_table};
 
 /// The counts of `confusion` with one row per class, and the recall of each class at the end of its row.
 ///

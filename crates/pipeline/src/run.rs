@@ -1,6 +1,6 @@
 //! What a training run leaves on disk.
 
-mod atomic;
+pub(crate) mod atomic;
 mod directory;
 mod records;
 mod weights;

@@ -28,16 +28,19 @@ pub enum DataError {
         /// What the decoder says.
         source: ndarray_npy::ReadNpyError,
     },
-    /// The table of clips cannot be decoded.
-    #[error("clips.csv: {source}")]
+    /// A table cannot be decoded.
+    #[error("{file}: {source}")]
     Table {
+        /// The name of the file.
+        file: &'static str,
         /// What the decoder says.
-        #[from]
         source: csv::Error,
     },
-    /// A row of the table of clips contradicts the format or the other files.
-    #[error("clips.csv: row {row}: {problem}")]
+    /// A row of a table contradicts the format or the other files.
+    #[error("{file}: row {row}: {problem}")]
     Row {
+        /// The name of the file.
+        file: &'static str,
         /// The position of the row below the header, from 1.
         row: usize,
         /// What is wrong with it.
@@ -162,7 +165,8 @@ fn read_array(file: &'static str, reader: impl Read) -> Result<Array3<u8>, DataE
 
 fn read_clips(table: &str, recordings: &[&str], frames: usize) -> Result<Vec<Clip>, DataError> {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
-    let headers = reader.headers()?.clone();
+    let undecodable = |source| DataError::Table { file: "clips.csv", source };
+    let headers = reader.headers().map_err(undecodable)?.clone();
     let column = |name: &str| {
         headers
             .iter()
@@ -173,8 +177,8 @@ fn read_clips(table: &str, recordings: &[&str], frames: usize) -> Result<Vec<Cli
     let (label, person, recording) = (column("label7")?, column("person")?, column("recording")?);
     let mut clips = Vec::new();
     for (index, record) in reader.records().enumerate() {
-        let record = record?;
-        let wrong = |problem: String| DataError::Row { row: index + 1, problem };
+        let record = record.map_err(undecodable)?;
+        let wrong = |problem: String| DataError::Row { file: "clips.csv", row: index + 1, problem };
         let number = |column: usize| {
             usize::from_str(&record[column]).map_err(|_| wrong(format!("`{}` is not a number", &record[column])))
         };

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Writes `bytes` to a temporary name beside `path`, then renames it: a reader finds the old file or the new one, and
 /// after an error the old one is still there.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"))?);
     name.push(format!(".{}.tmp", std::process::id()));

@@ -3,7 +3,11 @@
 mod command_line;
 mod common;
 mod data;
+mod forecast;
+mod frame_sequences;
 mod model;
+mod pictures;
+mod radar;
 mod recipe;
 mod run_directory;
 mod training;
