@@ -34,22 +34,31 @@ pub(super) fn run<T: Element>(
     let direct = plan.direct.as_ref().filter(|direct| direct.strides == source_strides);
     let rows = output.dim().1;
     let buffer_len = if direct.is_some() { 0 } else { plan.layout.buffer_len };
+    let sums_len = if plan.channels > plan.block_channels { weights.rows() * sums_pitch(plan, rows) } else { 0 };
     with_scratch(buffer_len, |buffer| {
-        on_element_type(Product {
-            plan,
-            weights,
-            direct,
-            source: source.as_ptr(),
-            source_strides,
-            first_row,
-            rows,
-            start,
-            clamp,
-            output: output.as_mut_ptr(),
-            output_strides,
-            buffer,
+        with_scratch(sums_len, |sums| {
+            on_element_type(Product {
+                plan,
+                weights,
+                direct,
+                source: source.as_ptr(),
+                source_strides,
+                first_row,
+                rows,
+                start,
+                clamp,
+                output: output.as_mut_ptr(),
+                output_strides,
+                buffer,
+                sums,
+            });
         });
     });
+}
+
+/// The distance of the channels of a band's sums: not one at which they compete for the same lines of a cache.
+fn sums_pitch<T>(plan: &Correlation<T>, rows: usize) -> usize {
+    rows * plan.taps.output[1] + MAX_LANES
 }
 
 struct Product<'a, T> {
@@ -65,6 +74,8 @@ struct Product<'a, T> {
     output: *mut T,
     output_strides: [isize; 3],
     buffer: &'a mut [T],
+    /// The sums of a band between one block of channels and the next, `[row, band row, column]`, close together.
+    sums: &'a mut [T],
 }
 
 impl<'a, T: Element> ElementJob<T> for Product<'a, T> {
@@ -88,10 +99,24 @@ struct Tile<'a, T> {
     slots: &'a [Slot],
     start: TileStart<T>,
     clamp: Option<[T; 2]>,
-    output: *mut T,
-    output_strides: [isize; 3],
+    /// What [`TileStart::Existing`] starts from.
+    existing: Place<T>,
+    output: Place<T>,
     /// The rows of the panel that are not filled up.
     rows: usize,
+}
+
+/// Where the first row of a panel lies, and the strides of its rows, of band rows and of columns.
+#[derive(Clone, Copy)]
+struct Place<T> {
+    pointer: *mut T,
+    strides: [isize; 3],
+}
+
+impl<T> Place<T> {
+    fn row(self, row: usize) -> Self {
+        Self { pointer: self.pointer.wrapping_offset(row as isize * self.strides[0]), ..self }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -112,6 +137,9 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
         let slots = &slots[..slots_per_row * self.rows];
         let offsets = self.direct.map_or(&plan.layout.offsets, |direct| &direct.offsets);
         let blocks = plan.channels.div_ceil(plan.block_channels);
+        let output = Place { pointer: self.output, strides: output_strides };
+        let strides = [sums_pitch(plan, self.rows) as isize, plan.taps.output[1] as isize, 1];
+        let between = Place { pointer: self.sums.as_mut_ptr(), strides };
         for block in 0..blocks {
             let first_channel = block * plan.block_channels;
             let channels = plan.block_channels.min(plan.channels - first_channel);
@@ -130,7 +158,8 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
             let depth = channels * plan.taps.count();
             let offsets = &offsets[..depth];
             let panels = weights.block(first_channel, depth);
-            let clamp = if block + 1 == blocks { self.clamp } else { None };
+            let existing = if block > 0 { between } else { output };
+            let (clamp, output) = if block + 1 == blocks { (self.clamp, output) } else { (None, between) };
             let panel_bytes = depth * MAX_PANEL_ROWS * size_of::<T>();
             for group in weights.panels().chunks((WEIGHTS_BYTES / panel_bytes.max(1)).max(1)) {
                 let mut first_slot = 0;
@@ -152,12 +181,13 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
                             slots,
                             start,
                             clamp,
-                            output: self.output.wrapping_offset(first as isize * output_strides[0]),
-                            output_strides,
+                            existing: existing.row(first),
+                            output: output.row(first),
                             rows: height.min(weights.rows() - first),
                         };
                         // SAFETY: every slot plus every offset lies in the buffer or the source, a vector long; the panel
-                        // has `height` rows; the first `rows` of them and all slots lie in the output.
+                        // has `height` rows; the first `rows` of them and all slots lie in the output, and in the sums
+                        // where there are several blocks.
                         unsafe {
                             match (height, vectors) {
                                 (8, 3) => tile.run::<S, 8, 3>(simd),
@@ -252,23 +282,23 @@ impl<T: Element> Tile<'_, T> {
         }
     }
 
-    /// Where the first valid lane of a slot lies in the output.
+    /// Where the first valid lane of a slot lies.
     #[inline(always)]
-    unsafe fn place(&self, row: usize, slot: &Slot) -> *mut T {
-        let [channel_stride, row_stride, column_stride] = self.output_strides;
+    unsafe fn address(place: &Place<T>, row: usize, slot: &Slot) -> *mut T {
+        let [channel_stride, row_stride, column_stride] = place.strides;
         let distance =
             row as isize * channel_stride + slot.row as isize * row_stride + slot.column as isize * column_stride;
         // SAFETY: the caller grants that rows and slots lie in the output.
-        unsafe { self.output.offset(distance) }
+        unsafe { place.pointer.offset(distance) }
     }
 
     #[inline(always)]
     unsafe fn store<S: Simd<T>>(&self, simd: S, row: usize, vector: usize, sums: S::Vector) {
-        let column_stride = self.output_strides[2];
+        let column_stride = self.output.strides[2];
         // SAFETY: the valid lanes of a slot lie in the output; the array has at least LANES elements.
         unsafe {
             let slot = self.slots.get_unchecked(vector);
-            let place = self.place(row, slot);
+            let place = Self::address(&self.output, row, slot);
             if slot.count == S::LANES && column_stride == 1 {
                 simd.store_ptr(place, sums);
             } else {
@@ -283,11 +313,11 @@ impl<T: Element> Tile<'_, T> {
 
     #[inline(always)]
     unsafe fn load<S: Simd<T>>(&self, simd: S, row: usize, vector: usize) -> S::Vector {
-        let column_stride = self.output_strides[2];
-        // SAFETY: the valid lanes of a slot lie in the output; the array has at least LANES elements.
+        let column_stride = self.existing.strides[2];
+        // SAFETY: the valid lanes of a slot lie in what exists; the array has at least LANES elements.
         unsafe {
             let slot = self.slots.get_unchecked(vector);
-            let place = self.place(row, slot);
+            let place = Self::address(&self.existing, row, slot);
             if slot.count == S::LANES && column_stride == 1 {
                 simd.load_ptr(place)
             } else {

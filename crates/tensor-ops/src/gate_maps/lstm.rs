@@ -29,8 +29,10 @@ pub struct LstmMaps<'a, T> {
     pub peepholes: MapPeepholes<'a, T>,
     /// c', the cell values of the previous step: `[C, P]`.
     pub previous_cell: ArrayView2<'a, T>,
-    /// On entry the sums a of both convolutions and the biases; on return i, f, g and o: `[4C, P]`.
-    pub gates: ArrayViewMut2<'a, T>,
+    /// a, the sums of both convolutions and the biases: `[4C, P]`.
+    pub sums: ArrayView2<'a, T>,
+    /// i, f, g and o, where they are wanted: `[4C, P]`.
+    pub gates: Option<ArrayViewMut2<'a, T>>,
     /// c: `[C, P]`.
     pub cell: ArrayViewMut2<'a, T>,
     /// h: `[C, P]`.
@@ -51,7 +53,10 @@ pub fn lstm_maps<T: Element>(maps: LstmMaps<'_, T>) -> Result<(), TensorError> {
     let (channels, positions) = maps.previous_cell.dim();
     let shape = [channels, positions];
     check_maps(NAME, ["channels of previous cell values", "positions"], &maps.previous_cell, shape)?;
-    check_maps(NAME, ["gate channels", "gate positions"], &maps.gates.view(), [GATES * channels, positions])?;
+    check_maps(NAME, ["channels of sums", "positions of sums"], &maps.sums, [GATES * channels, positions])?;
+    if let Some(gates) = &maps.gates {
+        check_maps(NAME, ["gate channels", "gate positions"], &gates.view(), [GATES * channels, positions])?;
+    }
     check_maps(NAME, ["cell channels", "cell positions"], &maps.cell.view(), shape)?;
     check_maps(NAME, ["hidden channels", "hidden positions"], &maps.hidden.view(), shape)?;
     maps.peepholes.check(NAME, shape)?;
@@ -145,43 +150,79 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let LstmMaps { peepholes, previous_cell, gates, mut cell, mut hidden } = self.0;
-        let [mut input, mut forget, mut candidate, mut output] = split_maps::<T, GATES>(gates);
-        for channel in 0..previous_cell.nrows() {
+        let LstmMaps { peepholes, previous_cell, sums, gates, mut cell, mut hidden } = self.0;
+        let channels = previous_cell.nrows();
+        let mut gates = gates.map(split_maps::<T, GATES>);
+        for channel in 0..channels {
             let before = row(&previous_cell, channel);
-            let maps = [&mut input, &mut forget, &mut candidate, &mut output, &mut cell, &mut hidden];
-            let targets = maps.map(|maps| row_mut(maps, channel));
+            let [i, f, g, o] = std::array::from_fn(|gate| row(&sums, gate * channels + channel));
+            let states = [row_mut(&mut cell, channel), row_mut(&mut hidden, channel)];
+            let gates = gates.as_mut().map(|gates| gates.each_mut().map(|gate| row_mut(gate, channel)));
             match &peepholes {
-                MapPeepholes::None => for_each_vector(
+                MapPeepholes::None => run_channel(
                     simd,
-                    [before],
-                    targets,
+                    [before, i, f, g, o],
+                    gates,
+                    states,
                     #[inline(always)]
-                    |[before], [i, f, g, o, _, _]| advance(simd, None, before, [i, f, g, o]),
+                    |[before, i, f, g, o]| advance(simd, None, before, [i, f, g, o]),
                 ),
                 MapPeepholes::PerChannel(weights) => {
                     let weights: [S::Vector; PEEPHOLES] =
                         std::array::from_fn(|gate| simd.splat(weights[[gate, channel]]));
-                    for_each_vector(
+                    run_channel(
                         simd,
-                        [before],
-                        targets,
+                        [before, i, f, g, o],
+                        gates,
+                        states,
                         #[inline(always)]
-                        |[before], [i, f, g, o, _, _]| advance(simd, Some(weights), before, [i, f, g, o]),
+                        |[before, i, f, g, o]| advance(simd, Some(weights), before, [i, f, g, o]),
                     );
                 }
                 MapPeepholes::PerPosition(weights) => {
                     let [p, q, r] = MapPeepholes::per_position(weights, channel);
-                    for_each_vector(
+                    run_channel(
                         simd,
-                        [before, p, q, r],
-                        targets,
+                        [before, i, f, g, o, p, q, r],
+                        gates,
+                        states,
                         #[inline(always)]
-                        |[before, p, q, r], [i, f, g, o, _, _]| advance(simd, Some([p, q, r]), before, [i, f, g, o]),
+                        |[before, i, f, g, o, p, q, r]| advance(simd, Some([p, q, r]), before, [i, f, g, o]),
                     );
                 }
             }
         }
+    }
+}
+
+/// Computes the states of a channel, and its gates where they are wanted.
+#[inline(always)]
+fn run_channel<T: Element, S: Simd<T>, const R: usize>(
+    simd: S,
+    sources: [&[T]; R],
+    gates: Option<[&mut [T]; GATES]>,
+    states: [&mut [T]; 2],
+    step: impl Fn([S::Vector; R]) -> [S::Vector; GATES + 2],
+) {
+    let [cell, hidden] = states;
+    match gates {
+        Some([i, f, g, o]) => for_each_vector(
+            simd,
+            sources,
+            [i, f, g, o, cell, hidden],
+            #[inline(always)]
+            |values, _| step(values),
+        ),
+        None => for_each_vector(
+            simd,
+            sources,
+            [cell, hidden],
+            #[inline(always)]
+            |values, _| {
+                let [_, _, _, _, cell, hidden] = step(values);
+                [cell, hidden]
+            },
+        ),
     }
 }
 

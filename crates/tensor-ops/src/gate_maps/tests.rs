@@ -46,11 +46,23 @@ fn check_lstm<T: Element>(isa: Isa) {
         let maps = LstmMaps {
             peepholes: peepholes_of(kind, &per_channel, &per_position),
             previous_cell: before.view(),
-            gates: gates.view_mut(),
+            sums: sums.view(),
+            gates: Some(gates.view_mut()),
             cell: cell.view_mut(),
             hidden: hidden.view_mut(),
         };
         T::dispatch_on(isa, Forward(maps));
+        let (mut cell_alone, mut hidden_alone) = (before.clone(), before.clone());
+        let maps = LstmMaps {
+            peepholes: peepholes_of(kind, &per_channel, &per_position),
+            previous_cell: before.view(),
+            sums: sums.view(),
+            gates: None,
+            cell: cell_alone.view_mut(),
+            hidden: hidden_alone.view_mut(),
+        };
+        T::dispatch_on(isa, Forward(maps));
+        assert_eq!((&cell_alone, &hidden_alone), (&cell, &hidden));
         for channel in 0..CHANNELS {
             for position in 0..POSITIONS {
                 let sum = |gate: usize| Element::to_f64(sums[[gate * CHANNELS + channel, position]]);
@@ -107,14 +119,15 @@ fn gru_maps_are_those_of_the_equations() {
 
 #[test]
 fn maps_that_do_not_fit_are_errors() {
-    let (before, mut gates) = (values::<f32>(2, 1), values::<f32>(8, 2));
+    let (before, sums, mut gates) = (values::<f32>(2, 1), values::<f32>(8, 2), values::<f32>(8, 3));
     let (mut cell, mut hidden) = (before.clone(), before.clone());
     let mut run = |gates: ndarray::ArrayViewMut2<'_, f32>| {
         let mut gates = gates;
         lstm_maps(LstmMaps {
             peepholes: MapPeepholes::None,
             previous_cell: before.view(),
-            gates: gates.view_mut(),
+            sums: sums.view(),
+            gates: Some(gates.view_mut()),
             cell: cell.view_mut(),
             hidden: hidden.view_mut(),
         })
