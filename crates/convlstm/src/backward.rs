@@ -26,6 +26,11 @@ use crate::{
 /// The elements of the gradients of sums that are kept until the gradients of the weights are summed.
 const SECTION_ELEMENTS: usize = 1 << 24;
 
+/// The steps of a section, for so many elements of a step.
+pub(crate) fn section_steps(step_elements: usize, steps: usize) -> usize {
+    (SECTION_ELEMENTS / step_elements.max(1)).clamp(1, steps.max(1))
+}
+
 const GRAD_OUTPUT: [&str; 5] =
     ["grad_output batch", "grad_output time", "grad_output channels", "grad_output height", "grad_output width"];
 
@@ -43,12 +48,31 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         grad_output: ArrayView5<'_, T>,
         grad_final: Option<&RecurrentState<T>>,
     ) -> Result<RecurrentGradients<T, C>, ConvLstmError> {
+        let layers = self.config().layers.len();
+        let grad_outputs: Vec<_> = (0..layers).map(|layer| (layer + 1 == layers).then_some(grad_output)).collect();
+        self.backward_layers(trace, &grad_outputs, grad_final)
+    }
+
+    /// As [`Self::backward`], with a gradient of the output of every layer that has one: for what reads the maps of several
+    /// layers, [`RecurrentTrace::outputs`].
+    ///
+    /// # Errors
+    /// As [`Self::backward`], and for another number of gradients than layers.
+    pub fn backward_layers(
+        &self,
+        trace: &RecurrentTrace<T>,
+        grad_outputs: &[Option<ArrayView5<'_, T>>],
+        grad_final: Option<&RecurrentState<T>>,
+    ) -> Result<RecurrentGradients<T, C>, ConvLstmError> {
         let config = self.config();
         let shape = trace.shape;
         check_axis(C::NAME, "layers of the trace", config.layers.len(), trace.layers.len())?;
-        if let Some(top) = trace.layers.last() {
+        check_axis(C::NAME, "layers of grad_output", config.layers.len(), grad_outputs.len())?;
+        for (layer, gradient) in trace.layers.iter().zip(grad_outputs) {
             for axis in 0..5 {
-                check_axis(C::NAME, GRAD_OUTPUT[axis], top.output.shape()[axis], grad_output.shape()[axis])?;
+                if let Some(gradient) = gradient {
+                    check_axis(C::NAME, GRAD_OUTPUT[axis], layer.output.shape()[axis], gradient.shape()[axis])?;
+                }
             }
         }
         let packed = PackedStack::new(self, shape.size, shape.batch)?;
@@ -62,9 +86,16 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
                 Some(below) => Some(trace.layers[below].output.view()),
                 None => trace.input.as_ref().map(|input| input.view()),
             };
-            let grad_output = grad_above.as_ref().map_or(grad_output, |gradient| gradient.view());
+            let grad_output = match (grad_above.take(), grad_outputs[layer]) {
+                (None, None) => {
+                    zeros("gradient", [0, 1, 2, 3, 4].map(|axis| trace.layers[layer].output.shape()[axis]))?
+                }
+                (None, Some(outside)) => outside.to_owned(),
+                (Some(above), None) => above,
+                (Some(above), Some(outside)) => above + &outside,
+            };
             let pass = LayerPass { layers: self, trace, packed: &packed, layer, below };
-            grad_above = pass.run(grad_output, grad_final, &mut gradients)?;
+            grad_above = pass.run(grad_output.view(), grad_final, &mut gradients)?;
         }
         gradients.input = grad_above;
         Ok(gradients)
@@ -129,7 +160,7 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
 
         let most_steps = trace.lengths.iter().copied().max().unwrap_or(0);
         let step_elements = batch * MAPS * channels * height * width;
-        let section = (SECTION_ELEMENTS / step_elements.max(1)).clamp(1, most_steps.max(1));
+        let section = section_steps(step_elements, most_steps);
         let mut grad_maps: Array5<T> = zeros("gradients of gates", [batch, section, MAPS * channels, height, width])?;
         // With the gates of a section computed again, in the shape of a record.
         let mut again = match config.memory {
@@ -137,7 +168,7 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
             TraceMemory::RecomputeGates => {
                 let slots = Slots { cell: section, maps: section };
                 let hidden: Array5<T> = zeros("states", [batch, section, channels, height, width])?;
-                Some((Record::new::<C>(direction, batch, slots)?, hidden))
+                Some((Record::new::<C>(&layer.cell, direction, batch, slots)?, hidden))
             }
         };
         let of_final = |maps: &[Array4<T>]| maps.get(index).cloned();

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use ndarray::{ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis};
+use ndarray::{ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis, ShapeBuilder};
 use tensor_ops::Element;
 
 use crate::ConvLstmError;
@@ -64,6 +64,9 @@ pub(crate) trait CellSteps {
         0
     }
 
+    /// Whether a step needs room for its maps even where no backward pass follows.
+    fn needs_maps(&self) -> bool;
+
     /// The gates whose part of the state's convolution is computed by itself: the last so many blocks of rows.
     fn separate_gates() -> usize;
 
@@ -94,6 +97,7 @@ pub(crate) struct Step<'a, T> {
     pub(crate) previous_cell: ArrayView3<'a, T>,
     /// Whether nothing came before: the state's convolution is left out.
     pub(crate) starts: bool,
+    /// What a backward pass or the cell itself reads; of no channels where neither does.
     pub(crate) maps: ArrayViewMut3<'a, T>,
     /// The normalised sums and the inverse deviations of the groups; empty without normalisation.
     pub(crate) normalised: ArrayViewMut3<'a, T>,
@@ -136,6 +140,22 @@ pub(crate) fn positions_mut<T>(mut maps: ArrayViewMut3<'_, T>) -> ArrayViewMut2<
     debug_assert!(merged, "rows lie side by side");
     maps.index_axis_move(Axis(1), 0)
 }
+
+/// Calls `work` with maps `[channels, rows, width]` of unspecified values, close together in memory: a band that stays in
+/// the cache between its sums and what is made of them. Channels lie at a distance at which they do not compete for lines.
+pub(crate) fn with_band<T: Element>(
+    [channels, rows, width]: [usize; 3],
+    work: impl FnOnce(ArrayViewMut3<'_, T>) -> Result<(), ConvLstmError>,
+) -> Result<(), ConvLstmError> {
+    let pitch = rows * width + LINE_BYTES / size_of::<T>();
+    tensor_ops::with_scratch(channels * pitch, |scratch| {
+        let shape = (channels, rows, width).strides((pitch, width, 1));
+        work(ArrayViewMut3::from_shape(shape, scratch).expect("a buffer of this size"))
+    })
+}
+
+/// A cache line.
+const LINE_BYTES: usize = 64;
 
 /// Calls `work` with the first row and the rows of every band of all `maps`, on all threads.
 pub(crate) fn for_each_band<T: Element, const N: usize>(

@@ -27,6 +27,24 @@ pub(crate) struct LayerTrace<T> {
     pub(crate) records: Vec<Record<T>>,
 }
 
+impl<T> RecurrentTrace<T> {
+    /// The output of every layer, `[batch, time, channels, height, width]`.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = ArrayView5<'_, T>> {
+        self.layers.iter().map(|layer| layer.output.view())
+    }
+}
+
+/// What of a pass is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Keep {
+    /// The output of the last layer.
+    Top,
+    /// The outputs of all layers.
+    Outputs,
+    /// What a backward pass needs.
+    Trace,
+}
+
 /// The number of sequences and steps, and height and width of the input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -55,7 +73,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         lengths: Option<&[usize]>,
     ) -> Result<(Array5<T>, RecurrentState<T>), ConvLstmError> {
         let shape = self.check_input(&input)?;
-        let (layers, state, _) = self.run(Some(input), shape, initial, lengths, false)?;
+        let (layers, state, _) = self.run(Some(input), shape, initial, lengths, Keep::Top)?;
         Ok((top(layers), state))
     }
 
@@ -71,7 +89,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         lengths: Option<&[usize]>,
     ) -> Result<(Array5<T>, RecurrentState<T>, RecurrentTrace<T>), ConvLstmError> {
         let shape = self.check_input(&input)?;
-        let (layers, state, lengths) = self.run(Some(input), shape, initial, lengths, true)?;
+        let (layers, state, lengths) = self.run(Some(input), shape, initial, lengths, Keep::Trace)?;
         let output = layers.last().map(|layer| layer.output.clone()).unwrap_or_default();
         let input = Some(input.as_standard_layout().into_owned());
         Ok((output, state, RecurrentTrace { input, initial: initial.cloned(), shape, lengths, layers }))
@@ -87,7 +105,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         steps: usize,
     ) -> Result<(Array5<T>, RecurrentState<T>), ConvLstmError> {
         let shape = self.check_state(initial, steps)?;
-        let (layers, state, _) = self.run(None, shape, Some(initial), None, false)?;
+        let (layers, state, _) = self.run(None, shape, Some(initial), None, Keep::Top)?;
         Ok((top(layers), state))
     }
 
@@ -101,9 +119,20 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         steps: usize,
     ) -> Result<(Array5<T>, RecurrentState<T>, RecurrentTrace<T>), ConvLstmError> {
         let shape = self.check_state(initial, steps)?;
-        let (layers, state, lengths) = self.run(None, shape, Some(initial), None, true)?;
+        let (layers, state, lengths) = self.run(None, shape, Some(initial), None, Keep::Trace)?;
         let output = layers.last().map(|layer| layer.output.clone()).unwrap_or_default();
         Ok((output, state, RecurrentTrace { input: None, initial: Some(initial.clone()), shape, lengths, layers }))
+    }
+
+    /// The outputs of all layers for a stack without input.
+    pub(crate) fn all_from_state(
+        &self,
+        initial: &RecurrentState<T>,
+        steps: usize,
+    ) -> Result<Vec<Array5<T>>, ConvLstmError> {
+        let shape = self.check_state(initial, steps)?;
+        let (layers, _, _) = self.run(None, shape, Some(initial), None, Keep::Outputs)?;
+        Ok(layers.into_iter().map(|layer| layer.output).collect())
     }
 
     fn check_input(&self, input: &ArrayView5<'_, T>) -> Result<Shape, ConvLstmError> {
@@ -129,7 +158,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         Ok(Shape { batch, time: steps, size: [height, width] })
     }
 
-    /// What all layers leave, the final states and the lengths; of layers below the last only where `training` needs it.
+    /// What the layers leave as far as it is kept, the final states and the lengths.
     #[expect(clippy::type_complexity, reason = "two callers take it apart at once")]
     fn run(
         &self,
@@ -137,7 +166,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         shape: Shape,
         initial: Option<&RecurrentState<T>>,
         lengths: Option<&[usize]>,
-        training: bool,
+        keep: Keep,
     ) -> Result<(Vec<LayerTrace<T>>, RecurrentState<T>, Vec<usize>), ConvLstmError> {
         let Shape { batch, time, size } = shape;
         check_lengths(C::NAME, lengths, batch, time)?;
@@ -146,14 +175,17 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
             initial.check::<C>(INITIAL, &packed.directions, batch)?;
         }
         let lengths = lengths.map_or_else(|| vec![time; batch], <[usize]>::to_vec);
-        let slots = if training { Slots::training(self.config().memory, time) } else { Slots::INFERENCE };
+        let slots = match keep {
+            Keep::Trace => Slots::training(self.config().memory, time),
+            Keep::Top | Keep::Outputs => Slots::INFERENCE,
+        };
         let mut state = RecurrentState::of_packed::<C>(&packed.directions, batch)?;
         let mut layers: Vec<LayerTrace<T>> = Vec::new();
         for layer in 0..self.config().layers.len() {
             let below = layers.last().map(|below| below.output.view()).or(input);
             let trace = self.run_layer(layer, &packed, below, time, initial, &lengths, slots)?;
             self.store_final(layer, &trace, &lengths, &mut state);
-            if !training {
+            if keep == Keep::Top {
                 layers.clear();
             }
             layers.push(trace);
@@ -176,10 +208,9 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         let first = layer * config.directions();
         let directions = &packed.directions[first..first + config.directions()];
         let mut output: Array5<T> = zeros("output", [batch, time, config.layer_output_channels(layer), height, width])?;
-        let mut records = directions
-            .iter()
-            .map(|direction| Record::new::<C>(direction, batch, slots))
-            .collect::<Result<Vec<_>, _>>()?;
+        let cell = &config.layers[layer].cell;
+        let record = |direction| Record::new::<C>(cell, direction, batch, slots);
+        let mut records = directions.iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let nothing = Array3::zeros((hidden, height, width));
         let mut sequences = Vec::new();
         let mut rest = output.view_mut();
@@ -187,7 +218,6 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
             let (hidden, others) = rest.split_at(Axis(2), hidden);
             rest = others;
             let orders: Vec<_> = lengths.iter().map(|&length| Order { length, reverse: reverse == 1 }).collect();
-            let cell = &config.layers[layer].cell;
             let index = first + reverse;
             let of_batch = Sequence::of_batch(cell, direction, &orders, initial, index, &nothing, hidden, record);
             sequences.extend(of_batch.into_iter().enumerate());

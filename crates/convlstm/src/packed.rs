@@ -44,6 +44,9 @@ pub(crate) struct PackedBackward<T> {
     pub(crate) candidate: Option<PackedConv2dBackward<T>>,
 }
 
+/// The size of a band's sums before the gates, a part of the second-level cache.
+const BAND_BYTES: usize = 256 << 10;
+
 impl<T: Element> PackedDirection<T> {
     /// Packs checked weights for inputs `[input_channels, height, width]` of the size `input` and maps of the size `size`,
     /// `images` at a time.
@@ -68,6 +71,8 @@ impl<T: Element> PackedDirection<T> {
         let candidate = (separate > 0).then(|| pack_state(separate, gates..C::GATES)).transpose()?;
         let all = [input.as_ref(), Some(&state), candidate.as_ref()];
         let band_rows = all.into_iter().flatten().map(PackedConv2d::band_rows).min().unwrap_or(1);
+        let row_bytes = C::GATES * hidden * size[1] * size_of::<T>();
+        let band_rows = band_rows.min((BAND_BYTES / row_bytes.max(1)).max(1));
         let vector = |values: &Option<ndarray::Array1<T>>, len: usize| {
             values.as_ref().map_or_else(|| vec![T::zero(); len], |values| values.to_vec())
         };

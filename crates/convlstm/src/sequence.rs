@@ -42,29 +42,33 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// Enough to go on.
-    pub(crate) const INFERENCE: Self = Self { cell: 2, maps: 1 };
+    pub(crate) const INFERENCE: Self = Self { cell: 2, maps: 0 };
 
     /// Enough for a backward pass over `time` steps.
     pub(crate) fn training(memory: TraceMemory, time: usize) -> Self {
         match memory {
             TraceMemory::Full => Self { cell: time, maps: time },
-            TraceMemory::RecomputeGates => Self { cell: time, maps: 1 },
+            TraceMemory::RecomputeGates => Self { cell: time, maps: 0 },
         }
     }
 }
 
 impl<T: Element> Record<T> {
+    /// Room for so many steps. Without slots for maps there is one of those that the cell itself needs.
     pub(crate) fn new<C: Cell>(
+        options: &C,
         direction: &PackedDirection<T>,
         batch: usize,
         slots: Slots,
     ) -> Result<Self, ConvLstmError> {
         let ([height, width], channels) = (direction.size, direction.hidden_channels);
+        let maps = if slots.maps > 0 || options.needs_maps() { MAPS * channels } else { 0 };
+        let slots = Slots { maps: slots.maps.max(1), ..slots };
         let (groups, normalised) = direction.norm.as_ref().map_or((0, 0), |norm| (norm.groups, C::GATES * channels));
         let cell = if C::HAS_CELL { channels } else { 0 };
         Ok(Self {
             cell: zeros("cell values", [batch, slots.cell, cell, height, width])?,
-            maps: zeros("gates", [batch, slots.maps, MAPS * channels, height, width])?,
+            maps: zeros("gates", [batch, slots.maps, maps, height, width])?,
             normalised: zeros("normalised gates", [batch, slots.maps, normalised, height, width])?,
             inverse_deviations: zeros("deviations of gates", [batch, slots.maps, groups])?,
         })

@@ -117,7 +117,13 @@ impl<T: Element, C: Cell> PackedRecurrent<T, C> {
         }
         check_not_empty(C::NAME, "stream batch", batch)?;
         check_not_empty(C::NAME, "input channels of the configuration", self.config.input_channels)?;
-        let layers = self.stack.directions.iter().map(StreamLayer::new::<C>).collect::<Result<Vec<_>, _>>()?;
+        let layers = self
+            .stack
+            .directions
+            .iter()
+            .zip(&self.config.layers)
+            .map(|(direction, layer)| StreamLayer::new(&layer.cell, direction))
+            .collect::<Result<Vec<_>, _>>()?;
         let (channels, height, width) = layers.last().map_or((0, 0, 0), |layer| layer.hidden.dim());
         let output = zeros("output", [batch, channels, height, width])?;
         let sequences = vec![StreamSequence { layers, starts: true }; batch];
@@ -244,7 +250,7 @@ impl<T: Element> StreamSequence<T> {
 }
 
 impl<T: Element> StreamLayer<T> {
-    fn new<C: Cell>(direction: &PackedDirection<T>) -> Result<Self, ConvLstmError> {
+    fn new<C: Cell>(options: &C, direction: &PackedDirection<T>) -> Result<Self, ConvLstmError> {
         let (channels, [height, width]) = (direction.hidden_channels, direction.size);
         let hidden: Array3<T> = zeros("states", [channels, height, width])?;
         let cell: Array3<T> = zeros("states", [if C::HAS_CELL { channels } else { 0 }, height, width])?;
@@ -254,7 +260,7 @@ impl<T: Element> StreamLayer<T> {
             previous_cell: cell.clone(),
             hidden,
             cell,
-            maps: zeros("gates", [MAPS * channels, height, width])?,
+            maps: zeros("gates", [if options.needs_maps() { MAPS * channels } else { 0 }, height, width])?,
             normalised: zeros("normalised gates", [normalised, height, width])?,
             inverse_deviations: zeros("deviations of gates", [groups])?,
         })

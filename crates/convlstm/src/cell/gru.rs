@@ -52,6 +52,10 @@ impl CellSteps for GruCell {
         Parts { bias_hn: self.reset_after, ..Parts::default() }
     }
 
+    fn needs_maps(&self) -> bool {
+        true
+    }
+
     fn separate_gates() -> usize {
         1
     }

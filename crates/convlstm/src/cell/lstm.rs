@@ -1,12 +1,14 @@
 //! The ConvLSTM cell (Shi et al., "Convolutional LSTM network", 2015, equation 3).
 
-use ndarray::{Zip, s};
+use ndarray::{ArrayView3, ArrayViewMut3, Zip, s};
 use tensor_ops::{
     CELL_GATE, Element, FORGET_GATE, GATES, INPUT_GATE, LstmMaps, LstmMapsBackward, OUTPUT_GATE, check_axis, lstm_maps,
     lstm_maps_backward,
 };
 
-use super::{Cell, CellSteps, Parts, Step, StepBackward, for_each_band, normalisation, positions, positions_mut};
+use super::{
+    Cell, CellSteps, Parts, Step, StepBackward, for_each_band, normalisation, positions, positions_mut, with_band,
+};
 use crate::ConvLstmError;
 use crate::config::invalid;
 use crate::gradients::dot;
@@ -89,6 +91,10 @@ impl CellSteps for LstmCell {
         self.normalisation_groups.unwrap_or(0)
     }
 
+    fn needs_maps(&self) -> bool {
+        self.normalisation_groups.is_some()
+    }
+
     fn separate_gates() -> usize {
         0
     }
@@ -97,29 +103,40 @@ impl CellSteps for LstmCell {
         let Step { input, previous_hidden, previous_cell, starts, mut maps, hidden, cell, .. } = step;
         let band_rows = direction.band_rows;
         let state = (!starts).then_some(previous_hidden);
-        let gates = |first_row: usize, [maps, cell, hidden]: [ndarray::ArrayViewMut3<'_, T>; 3]| {
-            let rows = first_row..first_row + maps.dim().1;
+        let gates = |first_row: usize, sums: ArrayView3<'_, T>, [maps, cell, hidden]: [ArrayViewMut3<'_, T>; 3]| {
+            let rows = first_row..first_row + sums.dim().1;
             let before = previous_cell.slice(s![.., rows.clone(), ..]);
             lstm_maps(LstmMaps {
                 peepholes: direction.peepholes(rows),
                 previous_cell: positions(before),
-                gates: positions_mut(maps),
+                sums: positions(sums),
+                gates: (maps.dim().0 > 0).then(|| positions_mut(maps)),
                 cell: positions_mut(cell),
                 hidden: positions_mut(hidden),
             })?;
             Ok(())
         };
+        let channels = GATES * direction.hidden_channels;
         let Some(norm) = &direction.norm else {
-            return for_each_band([maps, cell, hidden], 0, band_rows, &|first_row, [mut maps, cell, hidden]| {
-                direction.add_convolutions(input, state, first_row, maps.view_mut())?;
-                gates(first_row, [maps, cell, hidden])
+            return for_each_band([maps, cell, hidden], 0, band_rows, &|first_row, targets| {
+                let (_, rows, width) = targets[0].dim();
+                with_band([channels, rows, width], |mut sums| {
+                    direction.add_convolutions(input, state, first_row, sums.view_mut())?;
+                    gates(first_row, sums.view(), targets)
+                })
             });
         };
         for_each_band([maps.view_mut()], 0, band_rows, &|first_row, [maps]| {
             direction.add_convolutions(input, state, first_row, maps)
         })?;
         normalisation::forward(norm, positions_mut(maps.view_mut()), step.normalised, step.inverse_deviations);
-        for_each_band([maps, cell, hidden], 0, band_rows, &gates)
+        for_each_band([maps, cell, hidden], 0, band_rows, &|first_row, targets| {
+            let (_, rows, width) = targets[0].dim();
+            with_band([channels, rows, width], |mut sums| {
+                sums.assign(&targets[0]);
+                gates(first_row, sums.view(), targets)
+            })
+        })
     }
 
     fn retreat<T: Element>(

@@ -2,5 +2,7 @@
 
 mod common;
 mod equality;
+mod forecaster;
 mod gradients;
 mod reference;
+mod vectors;
