@@ -40,6 +40,9 @@ pub struct EncoderForecasterConfig<C> {
     pub layers: Vec<LayerConfig<C>>,
     /// What it learns to say.
     pub mode: Mode,
+    /// Channels of the guide: frames that the forecaster reads at its first layer, one for each frame that it says, such as the
+    /// forecast of a simpler method; 0 for none, as in the paper.
+    pub guide_channels: usize,
     /// How the parameters are drawn.
     pub initialisation: Initialisation,
     /// What a training pass keeps.
@@ -54,6 +57,7 @@ impl<C> Default for EncoderForecasterConfig<C> {
             patch: 1,
             layers: Vec::new(),
             mode: Mode::default(),
+            guide_channels: 0,
             initialisation: Initialisation::default(),
             memory: TraceMemory::default(),
         }
@@ -71,8 +75,10 @@ impl<C: Cell> EncoderForecasterConfig<C> {
         }
     }
 
-    fn decoder(&self) -> RecurrentConfig<C> {
-        RecurrentConfig { input_channels: 0, ..self.encoder() }
+    /// A decoder that reads frames of `guide_channels`.
+    fn decoder(&self, guide_channels: usize) -> RecurrentConfig<C> {
+        let input_channels = guide_channels.saturating_mul(self.patch).saturating_mul(self.patch);
+        RecurrentConfig { input_channels, ..self.encoder() }
     }
 
     fn output(&self) -> Conv2dConfig {
@@ -88,12 +94,13 @@ impl<C: Cell> EncoderForecasterConfig<C> {
     pub fn multiply_adds(&self, context: usize, horizon: usize, size: [usize; 2]) -> Result<u64, ConvLstmError> {
         self.validate()?;
         let size = patched_size(size, self.patch);
-        let decoded = horizon + if self.mode == Mode::Composite { context } else { 0 };
         let of = |steps: usize, products: u64| products.saturating_mul(steps as u64);
         let output = self.output().operations(1, size)? / 2;
-        Ok(of(context, self.encoder().multiply_adds(size)?)
-            .saturating_add(of(decoded, self.decoder().multiply_adds(size)?))
-            .saturating_add(of(decoded, output)))
+        let forecaster = self.decoder(self.guide_channels).multiply_adds(size)?.saturating_add(output);
+        let total = of(context, self.encoder().multiply_adds(size)?).saturating_add(of(horizon, forecaster));
+        let reconstructor = self.decoder(0).multiply_adds(size)?.saturating_add(output);
+        let reconstructed = if self.mode == Mode::Composite { context } else { 0 };
+        Ok(total.saturating_add(of(reconstructed, reconstructor)))
     }
 
     /// The memory of a training step on `batch` sequences, in bytes, without the moments of an optimiser.
@@ -110,9 +117,11 @@ impl<C: Cell> EncoderForecasterConfig<C> {
         self.validate()?;
         let size = patched_size(size, self.patch);
         let of = |config: RecurrentConfig<C>, time| config.memory_estimate::<T>(batch, time, size, true);
-        let mut total = of(self.encoder(), context)?.total().saturating_add(of(self.decoder(), horizon)?.total());
+        let mut total = of(self.encoder(), context)?
+            .total()
+            .saturating_add(of(self.decoder(self.guide_channels), horizon)?.total());
         if self.mode == Mode::Composite {
-            total = total.saturating_add(of(self.decoder(), context)?.total());
+            total = total.saturating_add(of(self.decoder(0), context)?.total());
         }
         Ok(total)
     }
@@ -125,7 +134,7 @@ impl<C: Cell> EncoderForecasterConfig<C> {
         check_not_empty("EncoderForecaster", "channels", self.channels)?;
         check_not_empty("EncoderForecaster", "patch", self.patch)?;
         self.encoder().validate()?;
-        self.decoder().validate()?;
+        self.decoder(self.guide_channels).validate()?;
         match self.layers.iter().find(|layer| layer.input_stride != [1, 1] || layer.input_padding.is_some()) {
             Some(layer) => {
                 let requirement = "[1, 1] with the padding that keeps the size";
@@ -207,12 +216,12 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
     pub fn new(config: EncoderForecasterConfig<C>, rng: &mut impl Rng) -> Result<Self, ConvLstmError> {
         config.validate()?;
         let encoder = ConvRecurrent::new(config.encoder(), rng)?;
-        let mut decoder = || -> Result<_, ConvLstmError> {
-            let layers = ConvRecurrent::new(config.decoder(), rng)?;
+        let mut decoder = |guide_channels| -> Result<_, ConvLstmError> {
+            let layers = ConvRecurrent::new(config.decoder(guide_channels), rng)?;
             Ok(Decoder { layers, output: Conv2d::new(config.output(), rng)? })
         };
-        let forecaster = decoder()?;
-        let reconstructor = (config.mode == Mode::Composite).then(decoder).transpose()?;
+        let forecaster = decoder(config.guide_channels)?;
+        let reconstructor = (config.mode == Mode::Composite).then(|| decoder(0)).transpose()?;
         Ok(Self { config, encoder, forecaster, reconstructor })
     }
 
@@ -226,19 +235,27 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
     /// - `context`: `[batch, time, channels, height, width]`, any strides
     ///
     /// # Errors
-    /// [`ConvLstmError`] for an empty axis, no steps to forecast or other channels than the configuration's.
+    /// [`ConvLstmError`] for an empty axis, no steps to forecast, other channels than the configuration's, or a model that needs
+    /// a guide.
     pub fn forward(&self, context: ArrayView5<'_, T>, horizon: usize) -> Result<Forecast<T>, ConvLstmError> {
-        let (patches, size) = self.patches(context)?;
-        let (_, state) = self.encoder.forward(patches.view(), None, None)?;
-        let decode = |decoder: &Decoder<T, C>, steps| -> Result<_, ConvLstmError> {
-            let outputs = decoder.layers.all_from_state(&state, steps)?;
-            let views: Vec<_> = outputs.iter().map(|output| output.view()).collect();
-            let frames = decoder.output.forward(side_by_side(&views)?.view())?;
-            self.frames(frames, steps, size)
-        };
-        let future = decode(&self.forecaster, horizon)?;
-        let reconstruction = self.reconstructor.as_ref().map(|decoder| decode(decoder, context.dim().1)).transpose()?;
-        Ok(Forecast { future, reconstruction })
+        check_axis("EncoderForecaster", "guide channels", self.config.guide_channels, 0)?;
+        self.say(context, None, horizon)
+    }
+
+    /// Reads `context` frames and says as many of the next ones as `guide` has.
+    ///
+    /// - `context`: `[batch, time, channels, height, width]`, any strides
+    /// - `guide`: `[batch, horizon, guide channels, height, width]`, any strides
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and for a guide that does not fit.
+    pub fn forward_guided(
+        &self,
+        context: ArrayView5<'_, T>,
+        guide: ArrayView5<'_, T>,
+    ) -> Result<Forecast<T>, ConvLstmError> {
+        let patches = self.guide(&context, guide)?;
+        self.say(context, Some(patches.view()), guide.dim().1)
     }
 
     /// As [`Self::forward`], and what [`Self::backward`] needs.
@@ -250,19 +267,75 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
         context: ArrayView5<'_, T>,
         horizon: usize,
     ) -> Result<(Forecast<T>, EncoderForecasterTrace<T>), ConvLstmError> {
+        check_axis("EncoderForecaster", "guide channels", self.config.guide_channels, 0)?;
+        self.say_training(context, None, horizon)
+    }
+
+    /// As [`Self::forward_guided`], and what [`Self::backward`] needs.
+    ///
+    /// # Errors
+    /// As [`Self::forward_guided`].
+    pub fn forward_guided_training(
+        &self,
+        context: ArrayView5<'_, T>,
+        guide: ArrayView5<'_, T>,
+    ) -> Result<(Forecast<T>, EncoderForecasterTrace<T>), ConvLstmError> {
+        let patches = self.guide(&context, guide)?;
+        self.say_training(context, Some(patches.view()), guide.dim().1)
+    }
+
+    fn say(
+        &self,
+        context: ArrayView5<'_, T>,
+        guide: Option<ArrayView5<'_, T>>,
+        horizon: usize,
+    ) -> Result<Forecast<T>, ConvLstmError> {
+        let (patches, size) = self.patches(context)?;
+        let (_, state) = self.encoder.forward(patches.view(), None, None)?;
+        let decode = |decoder: &Decoder<T, C>, guide, steps| -> Result<_, ConvLstmError> {
+            let outputs = decoder.layers.all_from_state(guide, &state, steps)?;
+            let views: Vec<_> = outputs.iter().map(|output| output.view()).collect();
+            let frames = decoder.output.forward(side_by_side(&views)?.view())?;
+            self.frames(frames, steps, size)
+        };
+        let future = decode(&self.forecaster, guide, horizon)?;
+        let reconstruct = |decoder| decode(decoder, None, context.dim().1);
+        Ok(Forecast { future, reconstruction: self.reconstructor.as_ref().map(reconstruct).transpose()? })
+    }
+
+    fn say_training(
+        &self,
+        context: ArrayView5<'_, T>,
+        guide: Option<ArrayView5<'_, T>>,
+        horizon: usize,
+    ) -> Result<(Forecast<T>, EncoderForecasterTrace<T>), ConvLstmError> {
         let (patches, size) = self.patches(context)?;
         let (_, state, encoder) = self.encoder.forward_training(patches.view(), None, None)?;
-        let decode = |decoder: &Decoder<T, C>, steps| -> Result<_, ConvLstmError> {
-            let (_, _, layers) = decoder.layers.forward_from_state_training(&state, steps)?;
+        let decode = |decoder: &Decoder<T, C>, guide: Option<ArrayView5<'_, T>>, steps| -> Result<_, ConvLstmError> {
+            let (_, _, layers) = match guide {
+                Some(guide) => decoder.layers.forward_training(guide, Some(&state), None)?,
+                None => decoder.layers.forward_from_state_training(&state, steps)?,
+            };
             let views: Vec<_> = layers.outputs().collect();
             let (frames, output) = decoder.output.forward_training_owned(side_by_side(&views)?)?;
             Ok((self.frames(frames, steps, size)?, DecoderTrace { layers, output }))
         };
-        let (future, forecaster) = decode(&self.forecaster, horizon)?;
-        let decoded = self.reconstructor.as_ref().map(|decoder| decode(decoder, context.dim().1)).transpose()?;
-        let (reconstruction, reconstructor) = decoded.unzip();
+        let (future, forecaster) = decode(&self.forecaster, guide, horizon)?;
+        let reconstruct = |decoder| decode(decoder, None, context.dim().1);
+        let (reconstruction, reconstructor) = self.reconstructor.as_ref().map(reconstruct).transpose()?.unzip();
         let trace = EncoderForecasterTrace { size, encoder, forecaster, reconstructor };
         Ok((Forecast { future, reconstruction }, trace))
+    }
+
+    /// The patches of a guide for `context`.
+    fn guide(&self, context: &ArrayView5<'_, T>, guide: ArrayView5<'_, T>) -> Result<Array5<T>, ConvLstmError> {
+        const NAME: &str = "EncoderForecaster";
+        check_not_empty(NAME, "guide channels of the configuration", self.config.guide_channels)?;
+        check_axis(NAME, "guide batch", context.dim().0, guide.dim().0)?;
+        check_axis(NAME, "guide channels", self.config.guide_channels, guide.dim().2)?;
+        check_axis(NAME, "guide height", context.dim().3, guide.dim().3)?;
+        check_axis(NAME, "guide width", context.dim().4, guide.dim().4)?;
+        patchify(guide, self.config.patch)
     }
 
     /// The gradients of the context and the parameters, for the gradients of what was said.

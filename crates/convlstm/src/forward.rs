@@ -124,14 +124,18 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         Ok((output, state, RecurrentTrace { input: None, initial: Some(initial.clone()), shape, lengths, layers }))
     }
 
-    /// The outputs of all layers for a stack without input.
+    /// The outputs of all layers from `initial`, over the steps of `input` or, for a stack without input, over `steps`.
     pub(crate) fn all_from_state(
         &self,
+        input: Option<ArrayView5<'_, T>>,
         initial: &RecurrentState<T>,
         steps: usize,
     ) -> Result<Vec<Array5<T>>, ConvLstmError> {
-        let shape = self.check_state(initial, steps)?;
-        let (layers, _, _) = self.run(None, shape, Some(initial), None, Keep::Outputs)?;
+        let shape = match &input {
+            Some(input) => self.check_input(input)?,
+            None => self.check_state(initial, steps)?,
+        };
+        let (layers, _, _) = self.run(input, shape, Some(initial), None, Keep::Outputs)?;
         Ok(layers.into_iter().map(|layer| layer.output).collect())
     }
 
