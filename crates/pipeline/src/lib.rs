@@ -24,6 +24,7 @@
 pub mod actions;
 pub mod data;
 pub mod forecast;
+pub mod estimate;
 pub mod metrics;
 pub mod model;
 pub mod pictures;
@@ -32,6 +33,7 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod training;
+pub mod units;
 
 /// The examples of the README and of the book, compiled and run as documentation tests.
 #[cfg(doctest)]
