@@ -1,8 +1,12 @@
-//! Figures of a classifier.
+//! Figures of a classifier, and of [predicted frames](frames).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub mod baselines;
+pub mod frames;
+pub mod similarity;
 
 /// How often each class was taken for each.
 ///

@@ -5,6 +5,7 @@ mod common;
 mod data;
 mod forecast;
 mod frame_sequences;
+mod frame_metrics;
 mod model;
 mod pictures;
 mod radar;
