@@ -21,6 +21,8 @@ pub enum Purpose {
     Augmentation = 3,
     /// Dropout in one batch of one epoch.
     Dropout = 4,
+    /// The digits of one synthetic clip and how they move.
+    MovingDigits = 8,
 }
 
 /// The generator for `purpose`, in `epoch`, for `item` (a clip, a batch; 0 where there is only one).
