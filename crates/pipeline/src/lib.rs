@@ -23,8 +23,8 @@
 
 pub mod actions;
 pub mod data;
-pub mod forecast;
 pub mod estimate;
+pub mod forecast;
 pub mod metrics;
 pub mod model;
 pub mod pictures;
