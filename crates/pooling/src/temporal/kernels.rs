@@ -56,7 +56,8 @@ pub(super) fn insert<T: Element>(
         let below = values.iter_mut().zip(&mut *carried);
         for ((largest, at), (value, step)) in largest.iter_mut().zip(steps).zip(below) {
             let (before, before_at) = (*largest, *at);
-            let larger = exceeds(*value, before);
+            // A value that was displaced came before its equals further down.
+            let larger = exceeds(*value, before) || (!exceeds(before, *value) && *step < before_at);
             *largest = if larger { *value } else { before };
             *at = if larger { *step } else { before_at };
             *value = if larger { before } else { *value };
