@@ -18,7 +18,7 @@ use crate::row::{Attended, Comparison, Operands, Scorer};
 
 mod backward;
 
-pub(crate) use backward::RecurrenceBackward;
+pub(crate) use backward::{RecurrenceBackward, cell_backward};
 
 /// Which keys of its sequence a step attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use tensor_ops::{Element, LstmStepBackward, PackedMatrix, ProductStart, TensorError, lstm_step_backward};
 
 use super::{LEAST_WORK, Reach, Recurrence, RecurrenceTrace, Span, rows_at, shifted};
+use crate::clips::Clips;
 use crate::layer::{row_of, slice_mut};
 use crate::packed::ScoreBackward;
 use crate::row::{Comparison, Operands, RowGradients};
@@ -83,7 +84,15 @@ impl<T: Element> RecurrenceBackward<'_, T> {
         }
         for time in (0..clips.active.len()).rev() {
             let now = clips.step_rows(time);
-            self.cell_backward(time, grad_gates.view_mut(), grad_hidden.view_mut(), grad_cell.view_mut())?;
+            cell_backward(
+                clips,
+                time,
+                [trace.gates.view(), trace.cell.view(), trace.initial_cell.view()],
+                &self.recurrent,
+                grad_gates.view_mut(),
+                grad_hidden.view_mut(),
+                grad_cell.view_mut(),
+            )?;
             if let Some(context) = &self.context {
                 let now = s![now.clone(), ..];
                 context.multiply(grad_gates.slice(now), ProductStart::Zero, grad_contexts.slice_mut(now))?;
@@ -158,48 +167,6 @@ impl<T: Element> RecurrenceBackward<'_, T> {
             .collect()
     }
 
-    /// The gradients of the cells of the step at `time`.
-    fn cell_backward(
-        &self,
-        time: usize,
-        mut grad_gates: ArrayViewMut2<'_, T>,
-        mut grad_hidden: ArrayViewMut2<'_, T>,
-        mut grad_cell: ArrayViewMut2<'_, T>,
-    ) -> Result<(), TensorError> {
-        let (clips, trace) = (self.recurrence.clips, self.trace);
-        let (row, active, linked) = (clips.offsets[time], clips.active[time], clips.next_active(time));
-        for part in [0..linked, linked..active] {
-            if part.is_empty() {
-                continue;
-            }
-            let now = s![row + part.start..row + part.end, ..];
-            let (of_now, of_next);
-            let (of_gates, next_gradient) = if part.start < linked {
-                let after = clips.offsets[time + 1];
-                (of_now, of_next) = grad_gates.multi_slice_mut((now, s![after..after + linked, ..]));
-                (of_now, Some(of_next.view()))
-            } else {
-                (grad_gates.slice_mut(now), None)
-            };
-            let previous_cell = match time.checked_sub(1).map(|previous| clips.offsets[previous]) {
-                Some(before) => trace.cell.slice(s![before + part.start..before + part.end, ..]),
-                None => trace.initial_cell.slice(s![part.clone(), ..]),
-            };
-            lstm_step_backward(LstmStepBackward {
-                recurrent: &self.recurrent,
-                peepholes: None,
-                next_gradient,
-                previous_cell,
-                cell: trace.cell.slice(now),
-                gates: trace.gates.slice(now),
-                grad_gates: of_gates,
-                grad_hidden: grad_hidden.slice_mut(now),
-                grad_cell: grad_cell.slice_mut(s![part, ..]),
-            })?;
-        }
-        Ok(())
-    }
-
     /// The gradients of the attention of the step at `time`.
     fn attend_backward(
         &self,
@@ -255,4 +222,48 @@ impl<T: Element> RecurrenceBackward<'_, T> {
         };
         scorer.attend_backward(operands, &row_of(self.trace.weights.view(), row)[columns], gradients)
     }
+}
+
+/// The gradients of the cells of the step at `time`, from the gates and cell values of all steps and the cell values before
+/// the first.
+pub(crate) fn cell_backward<T: Element>(
+    clips: &Clips,
+    time: usize,
+    [gates, cell, initial_cell]: [ArrayView2<'_, T>; 3],
+    recurrent: &PackedMatrix<T>,
+    mut grad_gates: ArrayViewMut2<'_, T>,
+    mut grad_hidden: ArrayViewMut2<'_, T>,
+    mut grad_cell: ArrayViewMut2<'_, T>,
+) -> Result<(), TensorError> {
+    let (row, active, linked) = (clips.offsets[time], clips.active[time], clips.next_active(time));
+    for part in [0..linked, linked..active] {
+        if part.is_empty() {
+            continue;
+        }
+        let now = s![row + part.start..row + part.end, ..];
+        let (of_now, of_next);
+        let (of_gates, next_gradient) = if part.start < linked {
+            let after = clips.offsets[time + 1];
+            (of_now, of_next) = grad_gates.multi_slice_mut((now, s![after..after + linked, ..]));
+            (of_now, Some(of_next.view()))
+        } else {
+            (grad_gates.slice_mut(now), None)
+        };
+        let previous_cell = match time.checked_sub(1).map(|previous| clips.offsets[previous]) {
+            Some(before) => cell.slice(s![before + part.start..before + part.end, ..]),
+            None => initial_cell.slice(s![part.clone(), ..]),
+        };
+        lstm_step_backward(LstmStepBackward {
+            recurrent,
+            peepholes: None,
+            next_gradient,
+            previous_cell,
+            cell: cell.slice(now),
+            gates: gates.slice(now),
+            grad_gates: of_gates,
+            grad_hidden: grad_hidden.slice_mut(now),
+            grad_cell: grad_cell.slice_mut(s![part, ..]),
+        })?;
+    }
+    Ok(())
 }

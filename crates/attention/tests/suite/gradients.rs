@@ -1,9 +1,10 @@
 //! All gradients against central differences in double precision.
 
 use attention::{
-    Attention, AttentionConfig, AttentionMask, AttentionPooling, AttentionPoolingConfig, CellState,
-    DoublyStochasticPenalty, PenaltyReduction, PenaltyTarget, Score, SpatialAttention, SpatialAttentionConfig,
-    TemporalAttention, TemporalAttentionConfig,
+    Attention, AttentionConfig, AttentionMask, AttentionPooling, AttentionPoolingConfig, Bridge, CellState,
+    DoublyStochasticPenalty, Mechanism, MultiHeadAttention, MultiHeadAttentionConfig, PenaltyReduction, PenaltyTarget,
+    Score, Seq2Seq, Seq2SeqConfig, SpatialAttention, SpatialAttentionConfig, Targets, TemporalAttention,
+    TemporalAttentionConfig,
 };
 use ndarray::{Array2, Array3, Array4, Array5, Dimension};
 use ndarray_rand::rand::SeedableRng;
@@ -246,4 +247,129 @@ fn pooling() {
             check_parameter_gradients(&pooling, &found.parameters, |pooling| loss(pooling, &outputs));
         }
     }
+}
+
+#[derive(Debug)]
+struct HeadsCase {
+    config: MultiHeadAttentionConfig,
+    causal: bool,
+    key_lengths: Option<[usize; 2]>,
+    query_lengths: Option<[usize; 2]>,
+    kept: bool,
+}
+
+fn check_heads(case: &HeadsCase) {
+    let (config, queries, keys) = (case.config, 4, 5);
+    let layer = MultiHeadAttention::<f64>::new(config, &mut generator()).unwrap();
+    let q: Array3<f64> = seeded_array((2, queries, config.embed_dim), 2);
+    let k: Array3<f64> = seeded_array((2, keys, config.key_size()), 3);
+    let v: Array3<f64> = seeded_array((2, keys, config.value_size()), 4);
+    let kept = Array3::from_shape_fn((2, queries, keys), |(b, i, j)| (b, i) != (1, 0) && (i + j) % 3 != 1);
+    let mask = AttentionMask {
+        key_lengths: case.key_lengths.as_ref().map(|lengths| &lengths[..]),
+        query_lengths: case.query_lengths.as_ref().map(|lengths| &lengths[..]),
+        causal: case.causal,
+        kept: case.kept.then(|| kept.view().into_dyn()),
+    };
+    let grad_output: Array3<f64> = seeded_array((2, queries, config.embed_dim), 5);
+    let grad_weights: Array4<f64> = seeded_array((2, config.num_heads, queries, keys), 6);
+    let loss = |layer: &MultiHeadAttention<f64>, q: &Array3<f64>, k: &Array3<f64>, v: &Array3<f64>| {
+        let (output, weights) = layer.forward(q.view(), k.view(), v.view(), &mask).unwrap();
+        // The gradient of the output beyond the query lengths is not used: it is zero there.
+        (output * &grad_output).sum() + (weights * &grad_weights).sum()
+    };
+    let (_, _, trace) = layer.forward_training(q.view(), k.view(), v.view(), &mask).unwrap();
+    let found = layer.backward(&trace, grad_output.view(), Some(grad_weights.view())).unwrap();
+    close("queries", &found.queries, &numeric_gradient(&q, |q| loss(&layer, q, &k, &v)));
+    close("keys", &found.keys, &numeric_gradient(&k, |k| loss(&layer, &q, k, &v)));
+    close("values", &found.values, &numeric_gradient(&v, |v| loss(&layer, &q, &k, v)));
+    check_parameter_gradients(&layer, &found.parameters, |layer| loss(layer, &q, &k, &v));
+}
+
+#[test]
+fn multi_head() {
+    let joint = MultiHeadAttentionConfig::new(6, 3);
+    let apart = MultiHeadAttentionConfig { kdim: Some(3), vdim: Some(5), ..MultiHeadAttentionConfig::new(4, 2) };
+    let no_bias = MultiHeadAttentionConfig { bias: false, ..MultiHeadAttentionConfig::new(4, 1) };
+    let mut cases = Vec::new();
+    for config in [joint, apart, no_bias] {
+        for (causal, key_lengths, query_lengths, kept) in
+            [(false, None, None, false), (true, Some([5, 2]), Some([4, 3]), false), (false, Some([1, 4]), None, true)]
+        {
+            cases.push(HeadsCase { config, causal, key_lengths, query_lengths, kept });
+        }
+    }
+    run_cases(cases, check_heads);
+}
+
+#[derive(Debug)]
+struct Seq2SeqCase {
+    config: Seq2SeqConfig,
+    source_lengths: Option<[usize; 3]>,
+    target_lengths: Option<[usize; 3]>,
+    sampling: f64,
+}
+
+fn check_seq2seq(case: &Seq2SeqCase) {
+    let model = Seq2Seq::<f64>::new(case.config.clone(), &mut generator()).unwrap();
+    let (batch, source_time, time) = (3, 4, 3);
+    let source: Array3<f64> = seeded_array((batch, source_time, case.config.source_features), 2);
+    let tokens = Array2::from_shape_fn((batch, time), |(b, t)| (b * 3 + t * 2 + 1) % case.config.vocabulary);
+    let targets = Targets {
+        lengths: case.target_lengths.as_ref().map(|lengths| &lengths[..]),
+        sampling: case.sampling,
+        ..Targets::new(tokens.view())
+    };
+    let lengths = case.source_lengths.as_ref().map(|lengths| &lengths[..]);
+    let grad_logits: Array3<f64> = seeded_array((batch, time, case.config.vocabulary), 3);
+    let grad_weights: Array3<f64> = seeded_array((batch, time, source_time), 4);
+    let loss = |model: &Seq2Seq<f64>, source: &Array3<f64>| {
+        // The same generator state every time: the decoder reads its own tokens at the same steps.
+        let (found, _) = model.forward_training(source.view(), lengths, &targets, &mut generator()).unwrap();
+        (found.logits * &grad_logits).sum() + (found.weights * &grad_weights).sum()
+    };
+    let (_, trace) = model.forward_training(source.view(), lengths, &targets, &mut generator()).unwrap();
+    let found = model.backward(&trace, grad_logits.view(), Some(grad_weights.view())).unwrap();
+    close("source", &found.source, &numeric_gradient(&source, |source| loss(&model, source)));
+    check_parameter_gradients(&model, &found.parameters, |model| loss(model, &source));
+}
+
+#[test]
+fn sequence_to_sequence() {
+    let mut cases = Vec::new();
+    for mechanism in
+        [Mechanism::Luong { input_feeding: false }, Mechanism::Luong { input_feeding: true }, Mechanism::Bahdanau]
+    {
+        for (score, bridge, bidirectional, encoder_layers) in [
+            (Score::Dot, Bridge::Copy, true, 1),
+            (Score::General, Bridge::Tanh, true, 2),
+            (Score::Additive, Bridge::Tanh, false, 1),
+            (Score::Multiplicative, Bridge::Tanh, true, 1),
+        ] {
+            let config = Seq2SeqConfig {
+                source_features: 3,
+                encoder_size: 2,
+                encoder_layers,
+                bidirectional,
+                vocabulary: 5,
+                embedding_size: 3,
+                hidden_size: 4,
+                mechanism,
+                score,
+                attention_size: with_hidden(score, 3),
+                attention_bias: with_bias(score),
+                bridge,
+                ..Seq2SeqConfig::default()
+            };
+            let ragged = Some([4, 2, 3]);
+            cases.push(Seq2SeqCase {
+                config: config.clone(),
+                source_lengths: ragged,
+                target_lengths: Some([1, 3, 2]),
+                sampling: 0.0,
+            });
+            cases.push(Seq2SeqCase { config, source_lengths: None, target_lengths: None, sampling: 0.5 });
+        }
+    }
+    run_cases(cases, check_seq2seq);
 }
