@@ -1,0 +1,1 @@
+//! Every misuse has its error.
