@@ -92,7 +92,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
                 }
                 (None, Some(outside)) => outside.to_owned(),
                 (Some(above), None) => above,
-                (Some(above), Some(outside)) => above + &outside,
+                (Some(above), Some(outside)) => above + outside,
             };
             let pass = LayerPass { layers: self, trace, packed: &packed, layer, below };
             grad_above = pass.run(grad_output.view(), grad_final, &mut gradients)?;

@@ -82,6 +82,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
     ///
     /// # Errors
     /// As [`Self::forward`].
+    #[expect(clippy::type_complexity, reason = "output, states and trace, as `forward` returns them")]
     pub fn forward_training(
         &self,
         input: ArrayView5<'_, T>,
@@ -113,6 +114,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
     ///
     /// # Errors
     /// As [`Self::forward_from_state`].
+    #[expect(clippy::type_complexity, reason = "output, states and trace, as `forward` returns them")]
     pub fn forward_from_state_training(
         &self,
         initial: &RecurrentState<T>,

@@ -26,7 +26,7 @@ fn reorder_bias<T: Element>(bias: ArrayView1<'_, T>, order: [usize; GATES]) -> A
 
 impl<T: Element> LayerWeights<T> {
     /// The weights of a cell whose one convolution sees input and state side by side, with the gates in the order i, f, o, g:
-    /// the layout of ndrplz/ConvLSTM_pytorch and its descendants.
+    /// the layout of `ndrplz/ConvLSTM_pytorch` and its descendants.
     ///
     /// - `weight`: `conv.weight`, `[4 · hidden, input channels + hidden, height, width]`
     /// - `bias`: `conv.bias`, `[4 · hidden]`

@@ -1,4 +1,4 @@
-//! The ConvGRU cell (Ballas et al., "Delving deeper into convolutional networks for learning video representations", 2016).
+//! The GRU cell on maps (Ballas et al., "Delving deeper into convolutional networks for learning video representations", 2016).
 //!
 //! ```text
 //! r = σ(Wxr∗X + Whr∗H' + b_r)     z = σ(Wxz∗X + Whz∗H' + b_z)     H = (1 − z)∘n + z∘H'

@@ -1,4 +1,10 @@
-//! The ConvLSTM cell (Shi et al., "Convolutional LSTM network", 2015, equation 3).
+//! The LSTM cell on maps (Shi et al., "Convolutional LSTM network", 2015, equation 3).
+//!
+//! ```text
+//! i = σ(Wxi∗X + Whi∗H' + b_i + p_i∘C')       f = σ(Wxf∗X + Whf∗H' + b_f + p_f∘C')
+//! g = tanh(Wxg∗X + Whg∗H' + b_g)             C = f∘C' + i∘g
+//! o = σ(Wxo∗X + Who∗H' + b_o + p_o∘C)        H = o∘tanh(C)
+//! ```
 
 use ndarray::{ArrayView3, ArrayViewMut3, Zip, s};
 use tensor_ops::{

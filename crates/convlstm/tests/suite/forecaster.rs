@@ -9,9 +9,12 @@ use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
 use tensor_ops::Parameters;
 use tensor_ops::testing::{assert_all_close, check_parameter_gradients, numeric_gradient, seeded_array};
 
-/// Moving-MNIST in patches of 4×4, peepholes per channel (Shi et al. 2015, table 1): `(input kernel, state kernel, hidden)`.
-fn moving_mnist(layers: &[(usize, usize, usize)]) -> EncoderForecasterConfig<LstmCell> {
-    let layer = |&(input, state, hidden): &(usize, usize, usize)| LayerConfig {
+/// Of a layer: `(input kernel, state kernel, hidden)`.
+type Sizes = (usize, usize, usize);
+
+/// Moving-MNIST in patches of 4×4, peepholes per channel (Shi et al. 2015, table 1).
+fn moving_mnist(layers: &[Sizes]) -> EncoderForecasterConfig<LstmCell> {
+    let layer = |&(input, state, hidden): &Sizes| LayerConfig {
         input_kernel: [input; 2],
         state_kernel: [state; 2],
         cell: LstmCell { peepholes: Peepholes::PerChannel, ..LstmCell::default() },
@@ -22,7 +25,7 @@ fn moving_mnist(layers: &[(usize, usize, usize)]) -> EncoderForecasterConfig<Lst
 
 #[test]
 fn parameters_are_as_many_as_in_the_paper() {
-    let cases: [(&[(usize, usize, usize)], usize); 5] = [
+    let cases: [(&[Sizes], usize); 5] = [
         (&[(5, 5, 256)], 13_524_496),
         (&[(5, 5, 128), (5, 5, 128)], 10_042_896),
         (&[(5, 5, 128), (5, 5, 64), (5, 5, 64)], 7_585_296),
