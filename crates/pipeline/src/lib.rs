@@ -25,6 +25,7 @@ pub mod actions;
 pub mod data;
 pub mod estimate;
 pub mod forecast;
+pub mod forecasting;
 pub mod metrics;
 pub mod model;
 pub mod pictures;
@@ -46,6 +47,8 @@ mod book {
     mod tensor_ops {}
     #[doc = include_str!("../../../docs/src/conv2d.md")]
     mod conv2d {}
+    #[doc = include_str!("../../../docs/src/convlstm.md")]
+    mod convlstm {}
     #[doc = include_str!("../../../docs/src/lstm.md")]
     mod lstm {}
     #[doc = include_str!("../../../docs/src/testing.md")]

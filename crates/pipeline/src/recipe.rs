@@ -15,13 +15,35 @@ use crate::training::{EvaluationConfig, TrainingConfig};
 pub enum RecipeKind {
     /// Action recognition on the bundled thermal video.
     Actions,
+    /// The continuation of radar, or of a person's own frames.
+    Nowcast,
+    /// The continuation of frames in which digits move.
+    MovingMnist,
 }
 
 impl RecipeKind {
+    /// The kind that a recipe names, whatever its other fields; `actions` where it names none.
+    ///
+    /// # Errors
+    /// [`RecipeError::Syntax`] if the text is no TOML or names an unknown kind.
+    pub fn of_toml(text: &str) -> Result<Self, RecipeError> {
+        #[derive(Deserialize)]
+        struct Kind {
+            #[serde(default = "actions")]
+            recipe: RecipeKind,
+        }
+        fn actions() -> RecipeKind {
+            RecipeKind::Actions
+        }
+        Ok(toml::from_str::<Kind>(text)?.recipe)
+    }
+
     /// The name, as files and the command line spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Actions => "actions",
+            Self::Nowcast => "nowcast",
+            Self::MovingMnist => "moving-mnist",
         }
     }
 }
@@ -94,6 +116,7 @@ impl ActionRecipe {
     /// # Errors
     /// [`RecipeError::Value`] for the first one that is not allowed.
     pub fn validate(&self) -> Result<(), RecipeError> {
+        require(self.recipe == RecipeKind::Actions, "recipe", "`actions`", self.recipe.name())?;
         require(i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed)?;
         self.data.validate()?;
         self.preprocessing.validate()?;

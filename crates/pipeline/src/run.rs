@@ -7,4 +7,4 @@ mod weights;
 
 pub use directory::{RunDirectory, RunError};
 pub use records::{EpochRecord, Evaluation, FoldResults, RunResults};
-pub use weights::{FORMAT_VERSION, ModelDescription, WeightsError, load_model, save_model};
+pub use weights::{FORMAT_VERSION, ModelDescription, WeightsError, load_model, load_with, save_model, save_parameters};

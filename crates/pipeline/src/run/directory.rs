@@ -157,7 +157,35 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Io`] if the file cannot be written.
     pub fn write_recipe(&self, recipe: &ActionRecipe) -> Result<(), RunError> {
-        self.write(Self::CONFIG, recipe.to_toml().as_bytes())
+        self.write_config(&recipe.to_toml())
+    }
+
+    /// Writes a recipe that is TOML already.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the file cannot be written.
+    pub fn write_config(&self, toml: &str) -> Result<(), RunError> {
+        self.write(Self::CONFIG, toml.as_bytes())
+    }
+
+    /// Reads the recipe's text and takes it with `parse`.
+    ///
+    /// # Errors
+    /// [`RunError::Unfinished`], [`RunError::Io`], or [`RunError::Recipe`] for an error of `parse`.
+    pub fn read_config<R>(&self, parse: impl FnOnce(&str) -> Result<R, RecipeError>) -> Result<R, RunError> {
+        let path = self.existing(Self::CONFIG)?;
+        let text = fs::read_to_string(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
+        parse(&text).map_err(|source| RunError::Recipe { path, source })
+    }
+
+    /// Makes a directory in the run's for files of one kind.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if it cannot be made.
+    pub fn subdirectory(&self, name: &str) -> Result<PathBuf, RunError> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
+        Ok(path)
     }
 
     /// Reads and checks the recipe.
@@ -165,10 +193,7 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Unfinished`], [`RunError::Io`] or [`RunError::Recipe`] if it is missing or cannot be used.
     pub fn read_recipe(&self) -> Result<ActionRecipe, RunError> {
-        let path = self.existing(Self::CONFIG)?;
-        let text = fs::read_to_string(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
-        let recipe = ActionRecipe::from_toml(&text).and_then(|recipe| recipe.validate().map(|()| recipe));
-        recipe.map_err(|source| RunError::Recipe { path, source })
+        self.read_config(|text| ActionRecipe::from_toml(text).and_then(|recipe| recipe.validate().map(|()| recipe)))
     }
 
     /// Writes one line of JSON per record.

@@ -13,6 +13,7 @@ use ndarray::ArrayD;
 use ndarray_rand::rand::Rng;
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tensor_ops::{ParameterError, Parameters, load_parameters};
 use thiserror::Error;
@@ -78,6 +79,14 @@ pub enum WeightsError {
         /// What is wrong with it.
         source: ModelError,
     },
+    /// The network that the metadata describe cannot be built.
+    #[error("{}: {source}", path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: convlstm::ConvLstmError,
+    },
     /// An array has another type of element.
     #[error("{}: parameter `{name}`: expected type F32, found {found:?}", path.display())]
     ElementType {
@@ -131,6 +140,18 @@ impl ModelDescription {
 /// # Errors
 /// [`WeightsError::Io`] if the file cannot be written.
 pub fn save_model(path: &Path, description: &ModelDescription, model: &ActionModel<f32>) -> Result<(), WeightsError> {
+    save_parameters(path, description, model)
+}
+
+/// Writes the parameters of `model`, with `description` as metadata, to the file `path`, which is complete when it appears.
+///
+/// # Errors
+/// [`WeightsError::Io`] if the file cannot be written.
+pub fn save_parameters(
+    path: &Path,
+    description: &impl Serialize,
+    model: &impl Parameters<f32>,
+) -> Result<(), WeightsError> {
     let wrong_metadata = |source| WeightsError::Metadata { path: path.to_owned(), source };
     let wrong_format = |source| WeightsError::Format { path: path.to_owned(), source };
     let metadata = serde_json::to_string(description).map_err(wrong_metadata)?;
@@ -158,6 +179,20 @@ pub fn save_model(path: &Path, description: &ModelDescription, model: &ActionMod
 /// [`WeightsError`] if the file is missing, truncated, no model of this program, of a newer version, or holds other
 /// arrays than its own description asks for.
 pub fn load_model(path: &Path) -> Result<(ModelDescription, ActionModel<f32>), WeightsError> {
+    load_with(path, |description: &ModelDescription| {
+        let model = description.initial_model(&mut generator(0, Purpose::Weights, 0, 0));
+        model.map_err(|source| WeightsError::Model { path: path.to_owned(), source })
+    })
+}
+
+/// Reads the description in the file `path`, has `initial` make the model that it describes, and fills in its parameters.
+///
+/// # Errors
+/// As [`load_model`], and those of `initial`.
+pub fn load_with<D: DeserializeOwned, M: Parameters<f32>>(
+    path: &Path,
+    initial: impl FnOnce(&D) -> Result<M, WeightsError>,
+) -> Result<(D, M), WeightsError> {
     let at = || path.to_owned();
     let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: at(), source })?;
     let wrong_format = |source| WeightsError::Format { path: at(), source };
@@ -173,14 +208,12 @@ pub fn load_model(path: &Path) -> Result<(ModelDescription, ActionModel<f32>), W
         let array = ArrayD::from_shape_vec(tensor.shape().to_vec(), values);
         arrays.push((name, array.expect("the parser has compared the shape with the number of bytes")));
     }
-    let mut model = description
-        .initial_model(&mut generator(0, Purpose::Weights, 0, 0))
-        .map_err(|source| WeightsError::Model { path: at(), source })?;
+    let mut model = initial(&description)?;
     load_parameters(&mut model, &arrays).map_err(|source| WeightsError::Parameters { path: at(), source })?;
     Ok((description, model))
 }
 
-fn read_description(path: &Path, header: &Metadata) -> Result<ModelDescription, WeightsError> {
+fn read_description<D: DeserializeOwned>(path: &Path, header: &Metadata) -> Result<D, WeightsError> {
     /// The one field that every version of the format has.
     #[derive(Deserialize)]
     struct Version {

@@ -5,6 +5,7 @@ mod common;
 mod data;
 mod digits;
 mod forecast;
+mod forecasting;
 mod frame_metrics;
 mod frame_sequences;
 mod model;

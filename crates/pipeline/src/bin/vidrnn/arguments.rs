@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipeline::data::Protocol;
-use pipeline::recipe::ActionRecipe;
+use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
+use pipeline::recipe::{ActionRecipe, RecipeError};
 
 /// Train and evaluate recurrent video models on the CPU.
 #[derive(Debug, Parser)]
@@ -29,6 +30,21 @@ pub(crate) enum Command {
 pub(crate) enum RecipeName {
     /// Recognise seven actions of people in the bundled thermal video.
     Actions,
+    /// Forecast the next frames of the bundled rain radar, or of a file of frames.
+    Nowcast,
+    /// Forecast the next frames of two moving digits.
+    MovingMnist,
+}
+
+/// A size of the job `moving-mnist`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PresetName {
+    /// Minutes on two cores.
+    Tiny,
+    /// Hours on two cores.
+    Small,
+    /// The network of Shi et al. (2015).
+    Paper,
 }
 
 /// Whom to test on.
@@ -69,6 +85,16 @@ pub(crate) struct TrainArguments {
     /// Use only so many clips of each person, for a quick trial.
     #[arg(long, value_name = "N")]
     clips_per_person: Option<usize>,
+    /// The number of training steps, for `nowcast` and `moving-mnist`.
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// An .npy file of frames for `nowcast`: u8 or f32 from 0 to 1, [sequences, time, height, width] or
+    /// [time, height, width].
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// The size of `moving-mnist`.
+    #[arg(long, value_enum, value_name = "SIZE")]
+    preset: Option<PresetName>,
     /// Where run directories are made.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) run_dir: PathBuf,
@@ -107,15 +133,75 @@ impl CommonArguments {
 }
 
 impl TrainArguments {
+    /// The recipe in the file, if one is given.
+    fn configured<R>(&self, parse: impl FnOnce(&str) -> Result<R, RecipeError>) -> anyhow::Result<Option<R>> {
+        let Some(path) = &self.config else { return Ok(None) };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok(Some(parse(&text).with_context(|| path.display().to_string())?))
+    }
+
+    /// Refuses flags that another recipe has.
+    fn refuse(&self, flags: &[(&str, bool)]) -> anyhow::Result<()> {
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                let recipe = self.recipe.to_possible_value();
+                let recipe = recipe.as_ref().map_or("this recipe", |value| value.get_name());
+                anyhow::bail!("--{flag} is no option of `{recipe}`")
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn action_flags(&self) -> [(&'static str, bool); 4] {
+        [
+            ("epochs", self.epochs.is_some()),
+            ("protocol", self.protocol.is_some()),
+            ("test-person", self.test_person.is_some()),
+            ("clips-per-person", self.clips_per_person.is_some()),
+        ]
+    }
+
+    /// The recipe of the file, or the defaults, with what the flags override.
+    pub(crate) fn nowcast_recipe(&self) -> anyhow::Result<NowcastRecipe> {
+        self.refuse(&self.action_flags())?;
+        self.refuse(&[("preset", self.preset.is_some())])?;
+        let mut recipe = self.configured(NowcastRecipe::from_toml)?.unwrap_or_default();
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.training.steps, self.steps);
+        set(&mut recipe.training.batch_size, self.batch_size);
+        set(&mut recipe.training.learning_rate, self.learning_rate);
+        if self.data.is_some() {
+            recipe.data.path.clone_from(&self.data);
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The recipe of the file or of the preset, with what the flags override.
+    pub(crate) fn moving_mnist_recipe(&self) -> anyhow::Result<MovingMnistRecipe> {
+        self.refuse(&self.action_flags())?;
+        self.refuse(&[("data", self.data.is_some()), ("preset", self.preset.is_some() && self.config.is_some())])?;
+        let preset = match self.preset.unwrap_or(PresetName::Tiny) {
+            PresetName::Tiny => MovingMnistPreset::Tiny,
+            PresetName::Small => MovingMnistPreset::Small,
+            PresetName::Paper => MovingMnistPreset::Paper,
+        };
+        let configured = self.configured(MovingMnistRecipe::from_toml)?;
+        let mut recipe = configured.unwrap_or_else(|| MovingMnistRecipe::preset(preset));
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.training.steps, self.steps);
+        set(&mut recipe.training.batch_size, self.batch_size);
+        set(&mut recipe.training.learning_rate, self.learning_rate);
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
     /// The recipe of the file, or the defaults, with what the flags override.
     pub(crate) fn action_recipe(&self) -> anyhow::Result<ActionRecipe> {
-        let mut recipe = match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-                ActionRecipe::from_toml(&text).with_context(|| path.display().to_string())?
-            }
-            None => ActionRecipe::default(),
-        };
+        let others = [("steps", self.steps.is_some()), ("data", self.data.is_some())];
+        self.refuse(&others)?;
+        self.refuse(&[("preset", self.preset.is_some())])?;
+        let mut recipe = self.configured(ActionRecipe::from_toml)?.unwrap_or_default();
         set(&mut recipe.seed, self.seed);
         set(&mut recipe.training.epochs, self.epochs);
         set(&mut recipe.training.batch_size, self.batch_size);

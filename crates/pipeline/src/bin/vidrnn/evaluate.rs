@@ -1,5 +1,8 @@
 //! `vidrnn evaluate`
 
+use pipeline::forecasting::moving_mnist::{self, MovingMnistResults};
+use pipeline::forecasting::nowcast::{self, NowcastResults};
+use pipeline::recipe::RecipeKind;
 use pipeline::run::{RunDirectory, RunResults};
 use pipeline::{actions, report};
 
@@ -8,10 +11,38 @@ use crate::progress::Progress;
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let directory = RunDirectory::open(&arguments.run)?;
+    match directory.read_config(RecipeKind::of_toml)? {
+        RecipeKind::Actions => evaluate_actions(arguments, &directory),
+        RecipeKind::Nowcast => {
+            let results = arguments.common.with_threads(|| nowcast::evaluate(&directory))??;
+            println!("{}", nowcast::summary(&results));
+            compare(directory.read_results::<NowcastResults>()? == results);
+            Ok(())
+        }
+        RecipeKind::MovingMnist => {
+            let results = arguments.common.with_threads(|| moving_mnist::evaluate(&directory))??;
+            println!("{}", moving_mnist::summary(&results));
+            compare(directory.read_results::<MovingMnistResults>()? == results);
+            Ok(())
+        }
+    }
+}
+
+/// Says whether the figures are those that were recorded.
+fn compare(same: bool) {
+    // Another processor may round differently, which can move a figure in its last digits.
+    println!(
+        "{} figures {} recorded when the run was trained",
+        if same { "the same" } else { "other" },
+        if same { "as" } else { "than" }
+    );
+}
+
+fn evaluate_actions(arguments: &EvaluateArguments, directory: &RunDirectory) -> anyhow::Result<()> {
     let progress = Progress::new(arguments.common.quiet, 1);
     let results = arguments
         .common
-        .with_threads(|| actions::evaluate(&directory, &mut |fold| progress.line(&report::fold_line(fold))))??;
+        .with_threads(|| actions::evaluate(directory, &mut |fold| progress.line(&report::fold_line(fold))))??;
     progress.finish();
     print!("\n{}", report::summary(&results));
     println!();

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod evaluate;
+mod forecast_progress;
 mod progress;
 mod train;
 

@@ -20,8 +20,9 @@ pub(crate) struct Progress {
     last_epoch: String,
 }
 
+/// How progress is shown.
 #[derive(Debug)]
-enum Mode {
+pub(crate) enum Mode {
     Quiet,
     Lines,
     Bar(ProgressBar),
@@ -29,25 +30,12 @@ enum Mode {
 
 impl Progress {
     pub(crate) fn new(quiet: bool, folds: usize) -> Self {
-        let mode = if quiet {
-            Mode::Quiet
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(style());
-            Mode::Bar(bar)
-        } else {
-            Mode::Lines
-        };
-        Self { mode, folds, folds_started: 0, epochs: 0, test_person: 0, last_epoch: String::new() }
+        Self { mode: Mode::new(quiet), folds, folds_started: 0, epochs: 0, test_person: 0, last_epoch: String::new() }
     }
 
     /// Prints a line, above the bar if there is one.
     pub(crate) fn line(&self, line: &str) {
-        match &self.mode {
-            Mode::Quiet => {}
-            Mode::Lines => eprintln!("{line}"),
-            Mode::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
-        }
+        self.mode.line(line);
     }
 
     pub(crate) fn observe(&mut self, event: &TrainingEvent<'_>) {
@@ -99,6 +87,30 @@ impl Progress {
     pub(crate) fn finish(&self) {
         if let Mode::Bar(bar) = &self.mode {
             bar.finish_and_clear();
+        }
+    }
+}
+
+impl Mode {
+    /// A bar on a terminal, lines elsewhere.
+    pub(crate) fn new(quiet: bool) -> Self {
+        if quiet {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(style());
+            Self::Bar(bar)
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// Prints a line, above the bar if there is one.
+    pub(crate) fn line(&self, line: &str) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines => eprintln!("{line}"),
+            Self::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
         }
     }
 }

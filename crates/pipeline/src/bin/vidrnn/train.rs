@@ -2,26 +2,62 @@
 
 use std::time::Instant;
 
-use pipeline::recipe::ActionRecipe;
+use pipeline::forecasting::{ForecastingError, ForecastingEvent, moving_mnist, nowcast};
+use pipeline::recipe::{ActionRecipe, RecipeKind};
 use pipeline::run::RunDirectory;
 use pipeline::{actions, report};
 
 use crate::arguments::{RecipeName, TrainArguments};
+use crate::forecast_progress::ForecastProgress;
 use crate::progress::Progress;
 
 pub(crate) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
     match arguments.recipe {
         RecipeName::Actions => train_actions(arguments, &arguments.action_recipe()?),
+        RecipeName::Nowcast => {
+            let recipe = arguments.nowcast_recipe()?;
+            nowcast::check(&recipe)?;
+            train_forecast(arguments, recipe.recipe, |directory, observer| {
+                Ok(nowcast::summary(&nowcast::train(&recipe, directory, observer)?))
+            })
+        }
+        RecipeName::MovingMnist => {
+            let recipe = arguments.moving_mnist_recipe()?;
+            train_forecast(arguments, recipe.recipe, |directory, observer| {
+                Ok(moving_mnist::summary(&moving_mnist::train(&recipe, directory, observer)?))
+            })
+        }
     }
+}
+
+/// The new run directory that the arguments ask for.
+fn run_directory(arguments: &TrainArguments, kind: RecipeKind) -> anyhow::Result<RunDirectory> {
+    let parent = &arguments.run_dir;
+    Ok(match &arguments.name {
+        Some(name) => RunDirectory::create(parent, name)?,
+        None => RunDirectory::create_numbered(parent, kind.name())?,
+    })
+}
+
+fn train_forecast(
+    arguments: &TrainArguments,
+    kind: RecipeKind,
+    train: impl FnOnce(&RunDirectory, &mut dyn FnMut(ForecastingEvent<'_>)) -> Result<String, ForecastingError> + Send,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let directory = run_directory(arguments, kind)?;
+    let mut progress = ForecastProgress::new(arguments.common.quiet);
+    progress.line(&format!("run directory: {}", directory.path().display()));
+    let summary = arguments.common.with_threads(|| train(&directory, &mut |event| progress.observe(&event)))??;
+    progress.finish();
+    println!("\n{summary}");
+    println!("{} in {:.1} s", directory.path().display(), start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 fn train_actions(arguments: &TrainArguments, recipe: &ActionRecipe) -> anyhow::Result<()> {
     let start = Instant::now();
-    let parent = &arguments.run_dir;
-    let directory = match &arguments.name {
-        Some(name) => RunDirectory::create(parent, name)?,
-        None => RunDirectory::create_numbered(parent, recipe.recipe.name())?,
-    };
+    let directory = run_directory(arguments, recipe.recipe)?;
     let mut progress = Progress::new(arguments.common.quiet, recipe.data.test_people().len());
     progress.line(&format!("run directory: {}", directory.path().display()));
     let results = arguments

@@ -1,0 +1,221 @@
+//! What the jobs of forecasting share: training, events, errors, and what is kept with the weights.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tensor_ops::Parameters;
+use tensor_ops::optim::OptimizerError;
+use thiserror::Error;
+
+use super::loss::{LossConfig, LossKind};
+use super::network::{ForecastNetwork, NetworkConfig};
+use super::recipe::ForecastTrainingConfig;
+use super::stepper::{ForecastBatch, ForecastStepper};
+use crate::data::{DataError, DigitsError, FrameFileError};
+use crate::estimate::{Calibration, Estimate};
+use crate::forecast::ForecastError;
+use crate::metrics::frames::MetricError;
+use crate::pictures::PictureError;
+use crate::random::{Purpose, generator};
+use crate::recipe::{RecipeError, RecipeKind};
+use crate::run::{FORMAT_VERSION, RunDirectory, RunError, WeightsError, load_with, save_parameters};
+
+/// Why frames cannot be forecast, or a network cannot be trained or tested.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ForecastingError {
+    /// The recipe cannot be used.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The bundled data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The bundled digits cannot be read.
+    #[error(transparent)]
+    Digits(#[from] DigitsError),
+    /// A file of frames cannot be used.
+    #[error(transparent)]
+    Frames(#[from] FrameFileError),
+    /// A file of frames is too short to train and test with.
+    #[error("{}: {found} frames in {sequences} sequences: too few to train on and to test with windows of {window} frames", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// The number of sequences.
+        sequences: usize,
+        /// The number of frames of a sequence.
+        found: usize,
+        /// The number of frames read and forecast together.
+        window: usize,
+    },
+    /// The network does not fit the frames.
+    #[error(transparent)]
+    Network(#[from] convlstm::ConvLstmError),
+    /// Frames cannot be extrapolated or compared.
+    #[error(transparent)]
+    Forecast(#[from] ForecastError),
+    /// Frames cannot be compared.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A step of training failed, for instance because a gradient is not finite.
+    #[error("step {step}: {source}")]
+    Step {
+        /// The number of the step, from 1.
+        step: u64,
+        /// What is wrong.
+        source: OptimizerError,
+    },
+    /// A picture cannot be written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A file of the run cannot be written or read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The weights cannot be saved or loaded.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// What happens while a network is trained.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ForecastingEvent<'a> {
+    /// Training begins, and takes about this.
+    Started(&'a Estimate),
+    /// A step is done, counted from 1.
+    StepDone {
+        /// The number of the step.
+        step: usize,
+        /// The number of all steps.
+        steps: usize,
+        /// Its loss.
+        loss: f64,
+    },
+    /// A part of the test is done.
+    Testing,
+}
+
+/// The figures of some steps of training: one line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The last of the steps.
+    pub step: usize,
+    /// The learning rate of that step.
+    pub learning_rate: f64,
+    /// The mean loss of the steps.
+    pub loss: f64,
+    /// The time that they took.
+    pub seconds: f64,
+}
+
+/// Everything needed to use a network, apart from its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastDescription {
+    /// The version of the file format.
+    pub format_version: u32,
+    /// What the network was trained for.
+    pub recipe: RecipeKind,
+    /// The number of frames that were read in training.
+    pub context: usize,
+    /// The number of frames that were forecast in training.
+    pub horizon: usize,
+    /// The height and the width of the frames in training.
+    pub frame_size: [usize; 2],
+    /// What its output means.
+    pub output: LossKind,
+    /// Its parts and their sizes.
+    pub network: NetworkConfig,
+}
+
+impl ForecastDescription {
+    pub(super) fn new(
+        recipe: RecipeKind,
+        [context, horizon]: [usize; 2],
+        frame_size: [usize; 2],
+        output: LossKind,
+        network: &NetworkConfig,
+    ) -> Self {
+        let network = network.clone();
+        Self { format_version: FORMAT_VERSION, recipe, context, horizon, frame_size, output, network }
+    }
+}
+
+/// Steps whose figures are kept together.
+const STEPS_PER_RECORD: usize = 10;
+
+/// What training needs beside the batches.
+pub(super) struct Training<'a> {
+    pub(super) seed: u64,
+    pub(super) loss: &'a LossConfig,
+    pub(super) config: &'a ForecastTrainingConfig,
+    pub(super) description: &'a ForecastDescription,
+    pub(super) directory: &'a RunDirectory,
+}
+
+impl Training<'_> {
+    /// Trains a network on the batch that `batch_of` makes for each step, and saves it; the network and the time that its
+    /// training took.
+    pub(super) fn run(
+        &self,
+        batch_of: impl Fn(usize) -> Result<ForecastBatch, ForecastingError> + Sync,
+        observer: &mut dyn FnMut(ForecastingEvent<'_>),
+    ) -> Result<(ForecastNetwork, f64), ForecastingError> {
+        let ForecastDescription { context, horizon, frame_size, network: sizes, .. } = self.description;
+        let network = ForecastNetwork::new(sizes, &mut generator(self.seed, Purpose::Weights, 0, 0))?;
+        let steps = self.config.steps;
+        let mut stepper = ForecastStepper::new(network.clone(), self.loss, self.config)?;
+        let encoder_forecaster = sizes.encoder_forecaster();
+        let batch = self.config.batch_size;
+        let mut trial = stepper.clone();
+        let first = batch_of(0)?;
+        let step_time = Calibration::default().measure(|| trial.step(&first).map(|_| ()))?;
+        drop(trial);
+        let weights = 4 * network.parameter_count() as u64;
+        observer(ForecastingEvent::Started(&Estimate {
+            parameters: network.parameter_count() as u64,
+            multiply_adds: encoder_forecaster.multiply_adds(*context, *horizon, *frame_size)?,
+            memory: encoder_forecaster.training_memory::<f32>(batch, *context, *horizon, *frame_size)? + 2 * weights,
+            steps: steps as u64,
+            step_time,
+        }));
+
+        let start = Instant::now();
+        let mut records: Vec<TrainingRecord> = Vec::new();
+        let (mut loss, mut since) = (0.0, Instant::now());
+        let mut batch = first;
+        for step in 0..steps {
+            let learning_rate = stepper.learning_rate();
+            // The next batch is made while this one trains.
+            let next = || (step + 1 < steps).then(|| batch_of(step + 1)).transpose();
+            let (outcome, next) = rayon::join(|| stepper.step(&batch), next);
+            let outcome = outcome?;
+            loss += outcome;
+            observer(ForecastingEvent::StepDone { step: step + 1, steps, loss: outcome });
+            let kept = step % STEPS_PER_RECORD + 1;
+            if kept == STEPS_PER_RECORD || step + 1 == steps {
+                let seconds = since.elapsed().as_secs_f64();
+                records.push(TrainingRecord { step: step + 1, learning_rate, loss: loss / kept as f64, seconds });
+                self.directory.write_metrics(&records)?;
+                (loss, since) = (0.0, Instant::now());
+            }
+            if let Some(next) = next? {
+                batch = next;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let network = stepper.into_network();
+        save_parameters(&self.directory.model_path(), self.description, &network)?;
+        Ok((network, seconds))
+    }
+}
+
+/// Reads the network of a run.
+pub(super) fn load_network(path: &Path) -> Result<(ForecastDescription, ForecastNetwork), ForecastingError> {
+    let at = || path.to_owned();
+    Ok(load_with(path, |description: &ForecastDescription| {
+        let rng = &mut generator(0, Purpose::Weights, 0, 0);
+        ForecastNetwork::new(&description.network, rng).map_err(|source| WeightsError::Network { path: at(), source })
+    })?)
+}
