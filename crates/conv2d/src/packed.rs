@@ -44,7 +44,7 @@ pub struct PackedConv2d<T> {
 #[derive(Clone, Debug)]
 enum Kernels<T> {
     /// Per group.
-    Correlation { plan: Correlation<T>, weights: Vec<CorrelationWeights<T>> },
+    Correlation { plan: Box<Correlation<T>>, weights: Vec<CorrelationWeights<T>> },
     /// Per group, K-major.
     Unrolled(Vec<Array2<T>>),
 }
@@ -83,7 +83,7 @@ impl<T: Element> PackedConv2d<T> {
         let weight = weight.as_slice().unwrap_or_default();
         let strides = [(height * width) as isize, width as isize, 1];
         let (plan, weights) = pack_correlation(isa, &sizes, weight, &strides)?;
-        Ok(Self { sizes, kernels: Kernels::Correlation { plan, weights } })
+        Ok(Self { sizes, kernels: Kernels::Correlation { plan: Box::new(plan), weights } })
     }
 
     /// Channels of the output.
