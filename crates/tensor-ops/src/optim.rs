@@ -49,8 +49,11 @@ pub use one_cycle::{Anneal, OneCycle, OneCycleConfig};
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use schedule::{Constant, Cosine, LinearWarmUp, Schedule, StepDecay};
 pub use sgd::{Sgd, SgdConfig};
+pub use state::OptimizerState;
 
 /// A rule that changes the parameters of a model by their gradients.
+///
+/// [`OptimizerState`] shows an optimiser of your own.
 pub trait Optimizer<T: Element>: std::fmt::Debug + Send {
     /// Changes every parameter of `model` by its gradient.
     ///
@@ -67,12 +70,22 @@ pub trait Optimizer<T: Element>: std::fmt::Debug + Send {
         learning_rate: f64,
     ) -> Result<(), OptimizerError>;
 
+    /// What is kept between steps.
+    fn kept(&self) -> &OptimizerState<T>;
+
+    /// What is kept between steps, to be changed.
+    fn kept_mut(&mut self) -> &mut OptimizerState<T>;
+
     /// The number of steps taken.
-    fn step_count(&self) -> u64;
+    fn step_count(&self) -> u64 {
+        self.kept().step_count()
+    }
 
     /// The arrays kept between steps, named `kind.parameter` with the kinds of PyTorch, such as
     /// `exp_avg_sq.encoder.weight`; each has the shape of its parameter. Empty before the first step.
-    fn state(&self) -> Vec<(String, ArrayViewD<'_, T>)>;
+    fn state(&self) -> Vec<(String, ArrayViewD<'_, T>)> {
+        self.kept().named()
+    }
 
     /// Continues from what [`Self::step_count`] and [`Self::state`] gave, in an optimiser of the same configuration.
     ///
@@ -86,5 +99,7 @@ pub trait Optimizer<T: Element>: std::fmt::Debug + Send {
         model: &dyn Parameters<T>,
         step_count: u64,
         arrays: &[(String, ArrayD<T>)],
-    ) -> Result<(), OptimizerError>;
+    ) -> Result<(), OptimizerError> {
+        self.kept_mut().load(model, step_count, arrays)
+    }
 }

@@ -14,13 +14,10 @@
 //! Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; Reddi et al., "On the convergence of Adam
 //! and beyond", ICLR 2018; Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
 
-use ndarray::{ArrayD, ArrayViewD};
-
 use super::error::{check_decay_rate, check_not_negative, check_positive};
 use super::group::{Options, check_groups};
-use super::state::State;
 use super::update::{Rule, Step};
-use super::{Optimizer, OptimizerError, ParameterGroup};
+use super::{Optimizer, OptimizerError, OptimizerState, ParameterGroup};
 use crate::{Element, Parameters, TensorError};
 
 /// Options of [`Adam`].
@@ -81,7 +78,7 @@ impl AdamConfig {
 #[derive(Clone, Debug)]
 pub struct Adam<T> {
     config: AdamConfig,
-    state: State<T, 3>,
+    state: OptimizerState<T>,
 }
 
 impl<T: Element> Adam<T> {
@@ -97,7 +94,8 @@ impl<T: Element> Adam<T> {
         check_not_negative(operation, "weight_decay", config.weight_decay)?;
         check_groups(operation, &config.groups)?;
         let max_exp_avg_sq = config.amsgrad.then_some("max_exp_avg_sq");
-        Ok(Self { config, state: State::new([Some("exp_avg"), Some("exp_avg_sq"), max_exp_avg_sq]) })
+        let kinds = [Some("exp_avg"), Some("exp_avg_sq"), max_exp_avg_sq];
+        Ok(Self { config, state: OptimizerState::new(operation, kinds) })
     }
 }
 
@@ -109,15 +107,8 @@ impl<T: Element> Optimizer<T> for Adam<T> {
         learning_rate: f64,
     ) -> Result<(), OptimizerError> {
         let Self { config, state } = self;
-        let step = Step {
-            operation: "Adam",
-            model,
-            gradients,
-            learning_rate,
-            groups: &config.groups,
-            weight_decay: config.weight_decay,
-        };
-        let time = (state.step_count + 1) as f64;
+        let step = Step { model, gradients, learning_rate, groups: &config.groups, weight_decay: config.weight_decay };
+        let time = (state.step_count() + 1) as f64;
         if config.amsgrad {
             step.apply(state, rule::<T, true>(config, time))
         } else {
@@ -125,22 +116,12 @@ impl<T: Element> Optimizer<T> for Adam<T> {
         }
     }
 
-    fn step_count(&self) -> u64 {
-        self.state.step_count
+    fn kept(&self) -> &OptimizerState<T> {
+        &self.state
     }
 
-    fn state(&self) -> Vec<(String, ArrayViewD<'_, T>)> {
-        self.state.named()
-    }
-
-    fn load_state(
-        &mut self,
-        model: &dyn Parameters<T>,
-        step_count: u64,
-        arrays: &[(String, ArrayD<T>)],
-    ) -> Result<(), OptimizerError> {
-        self.state = self.state.loaded(model, step_count, arrays)?;
-        Ok(())
+    fn kept_mut(&mut self) -> &mut OptimizerState<T> {
+        &mut self.state
     }
 }
 

@@ -14,13 +14,10 @@
 //! recurrent neural networks", 2013, with ε outside the root as in `torch.optim.RMSprop`. Where rounding makes v − a²
 //! negative, it counts as 0.
 
-use ndarray::{ArrayD, ArrayViewD};
-
 use super::error::{check_decay_rate, check_not_negative, check_positive};
 use super::group::{Options, check_groups};
-use super::state::State;
 use super::update::{Rule, Step};
-use super::{Optimizer, OptimizerError, ParameterGroup};
+use super::{Optimizer, OptimizerError, OptimizerState, ParameterGroup};
 use crate::{Element, Parameters, TensorError};
 
 /// Options of [`RmsProp`].
@@ -63,7 +60,7 @@ impl Default for RmsPropConfig {
 #[derive(Clone, Debug)]
 pub struct RmsProp<T> {
     config: RmsPropConfig,
-    state: State<T, 3>,
+    state: OptimizerState<T>,
 }
 
 impl<T: Element> RmsProp<T> {
@@ -80,7 +77,7 @@ impl<T: Element> RmsProp<T> {
         check_groups(operation, &config.groups)?;
         let grad_avg = config.centered.then_some("grad_avg");
         let momentum_buffer = (config.momentum > 0.0).then_some("momentum_buffer");
-        Ok(Self { config, state: State::new([Some("square_avg"), grad_avg, momentum_buffer]) })
+        Ok(Self { config, state: OptimizerState::new(operation, [Some("square_avg"), grad_avg, momentum_buffer]) })
     }
 }
 
@@ -92,14 +89,7 @@ impl<T: Element> Optimizer<T> for RmsProp<T> {
         learning_rate: f64,
     ) -> Result<(), OptimizerError> {
         let Self { config, state } = self;
-        let step = Step {
-            operation: "RmsProp",
-            model,
-            gradients,
-            learning_rate,
-            groups: &config.groups,
-            weight_decay: config.weight_decay,
-        };
+        let step = Step { model, gradients, learning_rate, groups: &config.groups, weight_decay: config.weight_decay };
         match (config.centered, config.momentum > 0.0) {
             (false, false) => step.apply(state, rule::<T, false, false>(config)),
             (false, true) => step.apply(state, rule::<T, false, true>(config)),
@@ -108,22 +98,12 @@ impl<T: Element> Optimizer<T> for RmsProp<T> {
         }
     }
 
-    fn step_count(&self) -> u64 {
-        self.state.step_count
+    fn kept(&self) -> &OptimizerState<T> {
+        &self.state
     }
 
-    fn state(&self) -> Vec<(String, ArrayViewD<'_, T>)> {
-        self.state.named()
-    }
-
-    fn load_state(
-        &mut self,
-        model: &dyn Parameters<T>,
-        step_count: u64,
-        arrays: &[(String, ArrayD<T>)],
-    ) -> Result<(), OptimizerError> {
-        self.state = self.state.loaded(model, step_count, arrays)?;
-        Ok(())
+    fn kept_mut(&mut self) -> &mut OptimizerState<T> {
+        &mut self.state
     }
 }
 

@@ -11,13 +11,10 @@
 //! Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form of
 //! `torch.optim.SGD`.
 
-use ndarray::{ArrayD, ArrayViewD};
-
 use super::error::{check_decay_rate, check_not_negative, check_option};
 use super::group::check_groups;
-use super::state::State;
 use super::update::{Rule, Step};
-use super::{Optimizer, OptimizerError, ParameterGroup};
+use super::{Optimizer, OptimizerError, OptimizerState, ParameterGroup};
 use crate::{Element, Parameters, TensorError};
 
 /// Options of [`Sgd`].
@@ -53,7 +50,7 @@ pub struct SgdConfig {
 #[derive(Clone, Debug)]
 pub struct Sgd<T> {
     config: SgdConfig,
-    state: State<T, 1>,
+    state: OptimizerState<T>,
 }
 
 impl<T: Element> Sgd<T> {
@@ -74,7 +71,7 @@ impl<T: Element> Sgd<T> {
         check_option(operation, "nesterov", "used with momentum and without dampening", true, holds)?;
         check_groups(operation, &config.groups)?;
         let kind = (config.momentum > 0.0).then_some("momentum_buffer");
-        Ok(Self { config, state: State::new([kind]) })
+        Ok(Self { config, state: OptimizerState::new(operation, [kind]) })
     }
 }
 
@@ -86,8 +83,8 @@ impl<T: Element> Optimizer<T> for Sgd<T> {
         learning_rate: f64,
     ) -> Result<(), OptimizerError> {
         let SgdConfig { momentum, dampening, nesterov, weight_decay, groups } = &self.config;
-        let step = Step { operation: "Sgd", model, gradients, learning_rate, groups, weight_decay: *weight_decay };
-        let first = self.state.step_count == 0;
+        let step = Step { model, gradients, learning_rate, groups, weight_decay: *weight_decay };
+        let first = self.state.step_count() == 0;
         let momentum = T::from_f64(*momentum);
         let gradient_weight = T::from_f64(if first { 1.0 } else { 1.0 - dampening });
         if momentum == T::zero() {
@@ -106,22 +103,12 @@ impl<T: Element> Optimizer<T> for Sgd<T> {
         }
     }
 
-    fn step_count(&self) -> u64 {
-        self.state.step_count
+    fn kept(&self) -> &OptimizerState<T> {
+        &self.state
     }
 
-    fn state(&self) -> Vec<(String, ArrayViewD<'_, T>)> {
-        self.state.named()
-    }
-
-    fn load_state(
-        &mut self,
-        model: &dyn Parameters<T>,
-        step_count: u64,
-        arrays: &[(String, ArrayD<T>)],
-    ) -> Result<(), OptimizerError> {
-        self.state = self.state.loaded(model, step_count, arrays)?;
-        Ok(())
+    fn kept_mut(&mut self) -> &mut OptimizerState<T> {
+        &mut self.state
     }
 }
 

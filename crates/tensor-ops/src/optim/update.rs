@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use ndarray::ArrayViewD;
 use rayon::prelude::*;
 
-use super::OptimizerError;
 use super::error::check_not_negative;
 use super::group::{Options, ParameterGroup, options_of};
-use super::state::State;
+use super::{OptimizerError, OptimizerState};
 use crate::simd::{Kernel, Simd};
 use crate::{Element, Parameters};
 
@@ -32,7 +31,6 @@ pub(super) trait Rule<T, const KINDS: usize>: Copy + Send + Sync {
 
 /// What a step of any optimiser is given.
 pub(super) struct Step<'a, T> {
-    pub(super) operation: &'static str,
     pub(super) model: &'a mut dyn Parameters<T>,
     pub(super) gradients: &'a dyn Parameters<T>,
     pub(super) learning_rate: f64,
@@ -44,11 +42,11 @@ impl<T: Element> Step<'_, T> {
     /// Checks everything, then applies the rule of each parameter's options and learning rate, and counts the step.
     pub(super) fn apply<R: Rule<T, KINDS>, const KINDS: usize>(
         self,
-        state: &mut State<T, KINDS>,
+        state: &mut OptimizerState<T>,
         rule: impl Fn(Options, f64) -> R,
     ) -> Result<(), OptimizerError> {
-        let Self { operation, model, gradients, learning_rate, groups, weight_decay } = self;
-        check_not_negative(operation, "learning_rate", learning_rate)?;
+        let Self { model, gradients, learning_rate, groups, weight_decay } = self;
+        check_not_negative(state.operation(), "learning_rate", learning_rate)?;
         let gradients = gradients.named();
         let parameters = model.named();
         check_gradients(&parameters, &gradients)?;
@@ -56,7 +54,7 @@ impl<T: Element> Step<'_, T> {
         state.prepare(&parameters)?;
         let rules = options.into_iter().map(|o| rule(o, learning_rate * o.learning_rate_multiplier));
         update(model, &gradients, state, rules);
-        state.step_count += 1;
+        state.count_step();
         Ok(())
     }
 }
@@ -122,7 +120,7 @@ impl<T: Element> Kernel<T> for AllFinite<'_, T> {
 fn update<T: Element, R: Rule<T, KINDS>, const KINDS: usize>(
     model: &mut dyn Parameters<T>,
     gradients: &[(String, ArrayViewD<'_, T>)],
-    state: &mut State<T, KINDS>,
+    state: &mut OptimizerState<T>,
     rules: impl Iterator<Item = R>,
 ) {
     let gradients: Vec<_> = gradients.iter().map(|(_, gradient)| row_major(gradient)).collect();
@@ -134,13 +132,14 @@ fn update<T: Element, R: Rule<T, KINDS>, const KINDS: usize>(
         .collect();
     let mut passes = Vec::new();
     let targets = parameters.iter_mut().zip(&mut copies);
-    let sources = gradients.iter().zip(state.entries_mut()).zip(rules);
-    for (((_, values), copy), ((gradient, entry), rule)) in targets.zip(sources) {
+    let sources = gradients.iter().zip(state.arrays_mut()).zip(rules);
+    for (((_, values), copy), ((gradient, arrays), rule)) in targets.zip(sources) {
         let values = match copy {
             Some(copy) => copy.as_mut_slice(),
             None => values.as_slice_mut().expect("standard layout was found above"),
         };
-        let mut state = entry.arrays.each_mut().map(|array| array.chunks_mut(CHUNK));
+        let mut arrays = arrays.into_iter();
+        let mut state: [_; KINDS] = std::array::from_fn(|_| arrays.next().unwrap_or_default().chunks_mut(CHUNK));
         for (values, gradient) in values.chunks_mut(CHUNK).zip(gradient.chunks(CHUNK)) {
             let state = state.each_mut().map(|chunks| chunks.next().unwrap_or_default());
             passes.push(Pass { rule, values, gradient, state });
