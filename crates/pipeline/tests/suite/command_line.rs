@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tensor_ops::{ISA_VARIABLE, Isa};
+
 const TINY: &str = r#"
     [data]
     clips_per_person = 6
@@ -128,6 +130,31 @@ fn wrong_arguments_are_refused_with_a_reason() {
         let message = refusal(path, arguments);
         assert!(message.contains(reason), "{arguments:?}: expected `{reason}` in: {message}");
         assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn an_instruction_set_that_cannot_be_used_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tiny.toml"), TINY).unwrap();
+    let with_isa = |name: &str, arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_vidrnn"));
+        program.args(arguments).env(ISA_VARIABLE, name).current_dir(directory.path()).output().unwrap()
+    };
+    let lacking = [Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| !Isa::available().contains(isa));
+    let cases = lacking.map(|isa| (isa.name(), "an instruction set of this CPU"));
+    for (name, requirement) in cases.chain([("sse2", "portable, avx2 or avx512")]) {
+        for arguments in [["train", "--config", "tiny.toml"].as_slice(), &["evaluate", "runs/actions-001"]] {
+            let output = with_isa(name, arguments);
+            let expected = format!("error: Isa: option `VIDRNN_ISA` must be {requirement}, found {name}\n");
+            assert_eq!((text(&output.stderr), text(&output.stdout)), (expected, String::new()));
+            assert!(!output.status.success());
+        }
+    }
+    assert!(!directory.path().join("runs").exists());
+    for isa in Isa::available() {
+        let output = with_isa(isa.name(), &["train", "--config", "tiny.toml", "--epochs", "1", "--name", isa.name()]);
+        assert!(output.status.success(), "{isa}: {}", text(&output.stderr));
     }
 }
 

@@ -9,20 +9,25 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tensor_ops::Isa;
 
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Evaluate(arguments) => evaluate::run(&arguments),
-    };
-    match result {
+    match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    Isa::from_environment()?;
+    match command {
+        Command::Train(arguments) => train::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments),
     }
 }
 
