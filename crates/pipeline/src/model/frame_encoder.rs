@@ -1,15 +1,19 @@
 //! From the images of a step to a vector of features.
 
 use conv2d::{Activation, Conv2d, Conv2dConfig, Conv2dTrace};
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, ArrayViewMutD, Ix2};
+use ndarray::{
+    Array, Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, ArrayViewMutD, Dimension, IntoDimension, Ix2, Zip,
+};
 use ndarray_rand::rand::Rng;
 use tensor_ops::init::{FanMode, Nonlinearity, kaiming_normal};
 use tensor_ops::{
-    Dropout, DropoutTrace, Element, Linear, LinearConfig, LinearTrace, Padding, Parameters, vecmath, visit_part,
-    visit_part_mut,
+    Dropout, DropoutTrace, Element, Linear, LinearConfig, LinearTrace, Padding, Parameters, TensorError, check_axis,
+    visit_part, visit_part_mut,
 };
 
 use super::{EncoderConfig, ModelError};
+
+const OPERATION: &str = "FrameEncoder";
 
 /// Convolutions, dropout, and a fully connected layer; `max(x, 0)` follows each layer.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ impl<T: Element> FrameEncoder<T> {
         for convolution in &self.convolutions {
             maps = Some(convolution.forward(maps.as_ref().map_or(images, |maps| maps.view()))?);
         }
-        let mut features = self.projection.forward(flatten(maps.unwrap_or_else(|| images.to_owned())).view())?;
+        let mut features = self.projection.forward(flatten(maps.unwrap_or_else(|| images.to_owned()))?.view())?;
         rectify(&mut features);
         Ok(features)
     }
@@ -102,7 +106,7 @@ impl<T: Element> FrameEncoder<T> {
             maps = output;
         }
         let shape = maps.dim();
-        let mut flat = flatten(maps);
+        let mut flat = flatten(maps)?;
         let dropout = self.dropout.forward_training_in_place(flat.view_mut(), rng);
         let (mut features, projection) = self.projection.forward_training(flat.view())?;
         rectify(&mut features);
@@ -120,7 +124,7 @@ impl<T: Element> FrameEncoder<T> {
         let projection = self.projection.backward(&trace.projection, grad_projection.view())?;
         let mut flat = projection.input;
         self.dropout.backward_in_place(&trace.dropout, flat.view_mut())?;
-        let mut grad_maps = flat.into_shape_with_order(trace.maps).expect("as many values as the maps have");
+        let mut grad_maps = reshaped(flat, trace.maps)?;
         let mut convolutions = Vec::with_capacity(self.convolutions.len());
         for (index, (layer, trace)) in self.convolutions.iter().zip(&trace.convolutions).enumerate().rev() {
             if index == 0 {
@@ -137,21 +141,37 @@ impl<T: Element> FrameEncoder<T> {
 }
 
 /// Each step's maps as one row.
-fn flatten<T: Element>(maps: Array4<T>) -> Array2<T> {
+fn flatten<T: Element>(maps: Array4<T>) -> Result<Array2<T>, TensorError> {
     let (steps, channels, height, width) = maps.dim();
-    maps.into_shape_with_order((steps, channels * height * width)).expect("maps lie in row-major order")
+    reshaped(maps, (steps, channels * height * width))
+}
+
+/// The values in row-major order under another shape.
+fn reshaped<T: Element, D: Dimension, S: IntoDimension>(
+    values: Array<T, D>,
+    shape: S,
+) -> Result<Array<T, S::Dim>, TensorError> {
+    let (shape, found) = (shape.into_dimension(), values.len());
+    let expected = shape.size();
+    let unfit = |_| TensorError::AxisSize { operation: OPERATION, axis: "values of the maps", expected, found };
+    values.into_shape_clone(shape).map_err(unfit)
 }
 
 /// max(x, 0)
 fn rectify<T: Element>(features: &mut Array2<T>) {
-    vecmath::relu(features.as_slice_mut().expect("a layer's output lies in row-major order"));
+    features.mapv_inplace(|feature| if feature < T::zero() { T::zero() } else { feature });
 }
 
 /// The gradient before the `max(x, 0)` that gave `features`.
-fn rectify_backward<T: Element>(features: &Array2<T>, gradient: ArrayView2<'_, T>) -> Result<Array2<T>, ModelError> {
+fn rectify_backward<T: Element>(features: &Array2<T>, gradient: ArrayView2<'_, T>) -> Result<Array2<T>, TensorError> {
+    check_axis(OPERATION, "steps of the gradient", features.nrows(), gradient.nrows())?;
+    check_axis(OPERATION, "features of the gradient", features.ncols(), gradient.ncols())?;
     let mut gradient = gradient.as_standard_layout().into_owned();
-    let features = features.as_slice().expect("a layer's output lies in row-major order");
-    vecmath::relu_grad(features, gradient.as_slice_mut().expect("a copy in row-major order"))?;
+    Zip::from(&mut gradient).and(features).for_each(|gradient, &feature| {
+        if feature <= T::zero() {
+            *gradient *= T::zero(); // a NaN stays one
+        }
+    });
     Ok(gradient)
 }
 

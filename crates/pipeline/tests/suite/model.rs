@@ -1,6 +1,6 @@
 //! The assembled model: gradients, ragged clips, threads, and misuse.
 
-use ndarray::{Array2, Array4, s};
+use ndarray::{Array2, Array4, ShapeBuilder, s};
 use pipeline::model::{ActionModel, ConvolutionConfig, LstmTemporalConfig, ModelConfig, ReadOut, TemporalConfig};
 use pipeline::random::{Purpose, generator};
 use tensor_ops::loss::{CrossEntropyConfig, cross_entropy, cross_entropy_with_gradient};
@@ -95,6 +95,34 @@ fn training_without_dropout_computes_what_inference_computes() {
     let mut rng = generator(4, Purpose::Dropout, 0, 0);
     let (scores, _) = model.forward_training(frames().view(), &LENGTHS, &mut rng).unwrap();
     assert_eq!(scores, model.forward(frames().view(), &LENGTHS).unwrap());
+}
+
+#[test]
+fn an_encoder_without_convolutions_takes_images_in_any_order() {
+    let mut model = model::<f64>(&tiny_model());
+    model.encoder.convolutions.clear();
+    let features = model.encoder.projection.out_features();
+    model.encoder.projection.weight = seeded_array((features, 2 * 8 * 8), 3);
+    let rows = frames::<f64>();
+    let mut columns = Array4::zeros(rows.raw_dim().f());
+    columns.assign(&rows);
+    let run = |frames: &Array4<f64>| {
+        let mut rng = generator(1, Purpose::Weights, 0, 0);
+        let (scores, trace) = model.forward_training(frames.view(), &LENGTHS, &mut rng).unwrap();
+        let gradients = model.backward(&trace, seeded_array(scores.raw_dim(), 4).view()).unwrap();
+        (model.forward(frames.view(), &LENGTHS).unwrap(), scores, gradients.encoder.projection.weight)
+    };
+    assert_eq!(run(&rows), run(&columns));
+
+    let mut rng = generator(1, Purpose::Weights, 0, 0);
+    let (_, trace) = model.encoder.forward_training(rows.view(), &mut rng).unwrap();
+    let reason = |steps, features| {
+        let gradient = Array2::zeros((steps, features));
+        model.encoder.backward(&trace, gradient.view()).unwrap_err().to_string()
+    };
+    assert_eq!(reason(5, features), "FrameEncoder: steps of the gradient: expected size 6, found 5");
+    let expected = format!("FrameEncoder: features of the gradient: expected size {features}, found {}", features + 1);
+    assert_eq!(reason(6, features + 1), expected);
 }
 
 #[test]
