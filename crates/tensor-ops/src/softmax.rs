@@ -14,17 +14,17 @@
 //! - Excluded entries behind or between the others change no bit of the result.
 
 use ndarray::{Array, ArrayView, ArrayViewD, Dimension, Zip};
-use rayon::prelude::*;
 
 use crate::{Element, TensorError, check_axis, check_not_empty};
 
+mod columns;
+mod functions;
+mod lanes;
 pub(crate) mod rows;
 
-use rows::{LogSoftmaxBackwardRows, LogSoftmaxRows, SoftmaxBackwardRows, SoftmaxRows};
-
-/// Entries from which rows are shared out to threads, and the least that one task takes.
-const PARALLEL_ENTRIES: usize = 1 << 16;
-const TASK_ENTRIES: usize = 1 << 14;
+use functions::{Gradient, LogSoftmax, Normaliser, Softmax};
+use lanes::{gradient_of_lanes, normalise_lanes};
+use rows::{GradientRow, Row};
 
 /// The weights of `scores` over `axis`: not negative, with sum 1.
 ///
@@ -50,7 +50,7 @@ pub fn softmax<T: Element, D: Dimension>(
     axis: usize,
     mask: Option<ArrayViewD<'_, bool>>,
 ) -> Result<Array<T, D>, TensorError> {
-    over_rows("softmax", &scores, axis, mask, |values, length| T::dispatch(SoftmaxRows { values, length }))
+    normalise("softmax", &scores, axis, mask, Softmax)
 }
 
 /// The logarithms of the weights of `scores` over `axis`, without the loss of `log(softmax(…))`.
@@ -74,7 +74,7 @@ pub fn log_softmax<T: Element, D: Dimension>(
     axis: usize,
     mask: Option<ArrayViewD<'_, bool>>,
 ) -> Result<Array<T, D>, TensorError> {
-    over_rows("log_softmax", &scores, axis, mask, |values, length| T::dispatch(LogSoftmaxRows { values, length }))
+    normalise("log_softmax", &scores, axis, mask, LogSoftmax)
 }
 
 /// The gradient of the scores from `weights`, the result of [`softmax`], and the gradient of the weights:
@@ -99,9 +99,7 @@ pub fn softmax_backward<T: Element, D: Dimension>(
     grad_weights: ArrayView<'_, T, D>,
     axis: usize,
 ) -> Result<Array<T, D>, TensorError> {
-    over_row_pairs("softmax_backward", &weights, &grad_weights, axis, |weights, grad, length| {
-        T::dispatch(SoftmaxBackwardRows { weights, grad, length });
-    })
+    gradient("softmax_backward", &weights, &grad_weights, axis, Softmax)
 }
 
 /// The gradient of the scores from `log_weights`, the result of [`log_softmax`], and the gradient of the log-weights:
@@ -126,9 +124,7 @@ pub fn log_softmax_backward<T: Element, D: Dimension>(
     grad_log_weights: ArrayView<'_, T, D>,
     axis: usize,
 ) -> Result<Array<T, D>, TensorError> {
-    over_row_pairs("log_softmax_backward", &log_weights, &grad_log_weights, axis, |log_weights, grad, length| {
-        T::dispatch(LogSoftmaxBackwardRows { log_weights, grad, length });
-    })
+    gradient("log_softmax_backward", &log_weights, &grad_log_weights, axis, LogSoftmax)
 }
 
 /// Softmax of one row in place, on the calling thread; for use inside parallel loops.
@@ -142,8 +138,7 @@ pub fn log_softmax_backward<T: Element, D: Dimension>(
 /// ```
 pub fn softmax_row<T: Element>(scores: &mut [T]) {
     if !scores.is_empty() {
-        let length = scores.len();
-        T::dispatch(SoftmaxRows { values: scores, length });
+        T::dispatch(Row { row: scores, function: Softmax });
     }
 }
 
@@ -154,23 +149,23 @@ pub fn softmax_row<T: Element>(scores: &mut [T]) {
 pub fn softmax_row_backward<T: Element>(weights: &[T], grad: &mut [T]) -> Result<(), TensorError> {
     check_axis("softmax_row_backward", "weights", grad.len(), weights.len())?;
     if !weights.is_empty() {
-        T::dispatch(SoftmaxBackwardRows { weights, grad, length: weights.len() });
+        T::dispatch(GradientRow { output: weights, grad, function: Softmax });
     }
     Ok(())
 }
 
-/// Brings `axis` to the end, masks, applies `function` to rows in place and brings the axis back.
-fn over_rows<T: Element, D: Dimension>(
+/// `function` of every lane of `scores` along `axis`, without what the mask excludes.
+fn normalise<T: Element, D: Dimension>(
     operation: &'static str,
     scores: &ArrayView<'_, T, D>,
     axis: usize,
     mask: Option<ArrayViewD<'_, bool>>,
-    function: impl Fn(&mut [T], usize) + Sync,
+    function: impl Normaliser<T>,
 ) -> Result<Array<T, D>, TensorError> {
-    let length = check_axis_index(operation, scores, axis)?;
-    let mut values = row_major(scores, axis);
+    check_axis_index(operation, scores, axis)?;
+    let mut scores = scores.as_standard_layout();
     if let Some(mask) = mask {
-        let Some(mut mask) = mask.broadcast(scores.raw_dim().into_dyn()) else {
+        let Some(mask) = mask.broadcast(scores.raw_dim().into_dyn()) else {
             return Err(TensorError::InvalidOption {
                 operation,
                 option: "mask",
@@ -178,32 +173,24 @@ fn over_rows<T: Element, D: Dimension>(
                 found: format!("shape {:?} for scores of shape {:?}", mask.shape(), scores.shape()),
             });
         };
-        mask.swap_axes(axis, scores.ndim() - 1);
-        Zip::from(values.view_mut().into_dyn()).and(&mask).for_each(|score, &kept| {
+        Zip::from(scores.view_mut().into_dyn()).and(&mask).for_each(|score, &kept| {
             if !kept {
                 *score = T::neg_infinity();
             }
         });
     }
-    let entries = values.as_slice_mut().unwrap_or_default();
-    let task = task_entries(length);
-    if entries.len() >= PARALLEL_ENTRIES {
-        entries.par_chunks_mut(task).for_each(|rows| function(rows, length));
-    } else {
-        function(entries, length);
-    }
-    Ok(axis_back(values, axis))
+    Ok(normalise_lanes(&scores, axis, function))
 }
 
-/// Brings `axis` to the end, applies `function` to rows of both arrays, in place in the second, and brings it back.
-fn over_row_pairs<T: Element, D: Dimension>(
+/// The gradient of the scores of every lane along `axis`.
+fn gradient<T: Element, D: Dimension>(
     operation: &'static str,
     output: &ArrayView<'_, T, D>,
     grad: &ArrayView<'_, T, D>,
     axis: usize,
-    function: impl Fn(&[T], &mut [T], usize) + Sync,
+    function: impl Gradient<T>,
 ) -> Result<Array<T, D>, TensorError> {
-    let length = check_axis_index(operation, output, axis)?;
+    check_axis_index(operation, output, axis)?;
     if output.shape() != grad.shape() {
         return Err(TensorError::InvalidOption {
             operation,
@@ -212,26 +199,15 @@ fn over_row_pairs<T: Element, D: Dimension>(
             found: format!("shape {:?} for weights of shape {:?}", grad.shape(), output.shape()),
         });
     }
-    let output = row_major(output, axis);
-    let mut values = row_major(grad, axis);
-    let output_entries = output.as_slice().unwrap_or_default();
-    let entries = values.as_slice_mut().unwrap_or_default();
-    let task = task_entries(length);
-    if entries.len() >= PARALLEL_ENTRIES {
-        let tasks = output_entries.par_chunks(task).zip(entries.par_chunks_mut(task));
-        tasks.for_each(|(output, grad)| function(output, grad, length));
-    } else {
-        function(output_entries, entries, length);
-    }
-    Ok(axis_back(values, axis))
+    Ok(gradient_of_lanes(&output.as_standard_layout(), &grad.as_standard_layout(), axis, function))
 }
 
-/// The size of `axis`, if it is one and has entries.
+/// Checks that `axis` is one and has entries.
 fn check_axis_index<T, D: Dimension>(
     operation: &'static str,
     values: &ArrayView<'_, T, D>,
     axis: usize,
-) -> Result<usize, TensorError> {
+) -> Result<(), TensorError> {
     let Some(&length) = values.shape().get(axis) else {
         return Err(TensorError::InvalidOption {
             operation,
@@ -240,23 +216,5 @@ fn check_axis_index<T, D: Dimension>(
             found: format!("{axis} for {} axes", values.ndim()),
         });
     };
-    check_not_empty(operation, "axis of the softmax", length)?;
-    Ok(length)
-}
-
-/// Whole rows of `length` entries that one task takes.
-fn task_entries(length: usize) -> usize {
-    TASK_ENTRIES.div_ceil(length) * length
-}
-
-/// A copy in row-major order with `axis` and the last axis exchanged.
-fn row_major<T: Element, D: Dimension>(values: &ArrayView<'_, T, D>, axis: usize) -> Array<T, D> {
-    let mut view = values.view();
-    view.swap_axes(axis, values.ndim() - 1);
-    view.as_standard_layout().into_owned()
-}
-
-/// The inverse of [`row_major`].
-fn axis_back<T: Element, D: Dimension>(values: Array<T, D>, axis: usize) -> Array<T, D> {
-    if axis + 1 == values.ndim() { values } else { row_major(&values.view(), axis) }
+    check_not_empty(operation, "axis of the softmax", length)
 }

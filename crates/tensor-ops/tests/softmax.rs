@@ -1,6 +1,6 @@
 //! Softmax and log-softmax: PyTorch's values and gradients, a plain reference, masks, special scores and errors.
 
-use ndarray::{Array, Array2, ArrayD, ArrayViewD, Axis, IxDyn, ShapeBuilder, array, s};
+use ndarray::{Array, Array2, ArrayD, ArrayView2, ArrayViewD, Axis, IxDyn, ShapeBuilder, array, s};
 use proptest::prelude::*;
 use tensor_ops::testing::{
     assert_all_close, assert_bits_equal, assert_independent_of_threads, load_fixture, numeric_gradient, run_cases,
@@ -203,6 +203,33 @@ fn masked_entries_change_no_bit() {
         assert_bits_equal(&Array::from(row.clone()), &weights.row(1));
         softmax_row_backward(&row, &mut grad).unwrap();
         assert_bits_equal(&Array::from(grad), &softmax_backward(weights.view(), upstream.view(), 1).unwrap().row(1));
+    }
+}
+
+type Function = fn(ArrayView2<'_, f32>, usize, Option<ArrayViewD<'_, bool>>) -> Result<Array2<f32>, TensorError>;
+type Backward = fn(ArrayView2<'_, f32>, ArrayView2<'_, f32>, usize) -> Result<Array2<f32>, TensorError>;
+
+#[test]
+fn lanes_have_the_same_bits_along_every_axis() {
+    // Fewer and more lanes than a vector and a tile has, and scores that leave nothing or a NaN.
+    for (length, lanes) in [(1, 5), (3, 2), (5, 64), (8, 9), (17, 65), (40, 130)] {
+        let mut scores: Array2<f32> = seeded_array((lanes, length), length as u64);
+        scores *= 20.0;
+        scores.row_mut(lanes - 1).fill(f32::NEG_INFINITY);
+        scores[[lanes / 2, 0]] = f32::NEG_INFINITY;
+        scores[[0, length - 1]] = f32::NAN;
+        let upstream: Array2<f32> = seeded_array((lanes, length), 7);
+        for (function, backward) in
+            [(softmax as Function, softmax_backward as Backward), (log_softmax, log_softmax_backward)]
+        {
+            let rows: Array2<f32> = function(scores.view(), 1, None).unwrap();
+            let columns = function(scores.t().as_standard_layout().view(), 0, None).unwrap();
+            assert!(columns.is_standard_layout());
+            assert_bits_equal(&columns.t(), &rows);
+            let gradient: Array2<f32> = backward(rows.view(), upstream.view(), 1).unwrap();
+            let transposed = backward(columns.view(), upstream.t(), 0).unwrap();
+            assert_bits_equal(&transposed.t(), &gradient);
+        }
     }
 }
 

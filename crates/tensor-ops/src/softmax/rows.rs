@@ -4,9 +4,10 @@
 //! Entries of weight 0 behind a row or inside it therefore leave the sum as it is, bit for bit: a row alone and the
 //! same row with masked entries appended have the same weights.
 
+use super::functions::{Gradient, Normaliser};
 use crate::Element;
 use crate::simd::{Kernel, Simd};
-use crate::vecmath::{exp_vector, load_part, max_of_lanes, store_part, sum_of_lanes};
+use crate::vecmath::{MAX_LANES, exp_vector, load_part, max_of_lanes, store_part, sum_of_lanes};
 
 /// The largest entry; whether a NaN counts is unspecified.
 #[inline(always)]
@@ -95,133 +96,138 @@ fn fill_without_scores<T: Element>(row: &mut [T], value: T) {
     row.fill(fill);
 }
 
-/// Softmax of every row of `length` entries, in place.
-pub(super) struct SoftmaxRows<'a, T> {
-    pub(super) values: &'a mut [T],
+/// A row of no more entries is filled up to whole vectors in a buffer, a multiple of [`MAX_LANES`] long: its last part
+/// costs as much as a vector then. What fills it is excluded, or adds zeros, and changes no bit.
+const SHORT_ROW: usize = 16 * MAX_LANES;
+
+/// `target ← function(source)` for rows of `length` entries.
+pub(super) struct Rows<'a, T, F> {
+    pub(super) source: &'a [T],
+    pub(super) target: &'a mut [T],
     pub(super) length: usize,
+    pub(super) function: F,
 }
 
-impl<T: Element> Kernel<T> for SoftmaxRows<'_, T> {
+impl<T: Element, F: Normaliser<T>> Kernel<T> for Rows<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        for row in self.values.chunks_exact_mut(self.length) {
-            let max = row_max(simd, row);
-            if max == T::neg_infinity() {
-                fill_without_scores(row, T::zero());
-                continue;
+        let padded = self.length.next_multiple_of(S::LANES);
+        let mut buffer = [T::zero(); SHORT_ROW];
+        for (source, row) in self.source.chunks_exact(self.length).zip(self.target.chunks_exact_mut(self.length)) {
+            if self.length > SHORT_ROW {
+                row.copy_from_slice(source);
+                normalise(simd, row, self.function);
+            } else {
+                let (scores, filling) = buffer[..padded].split_at_mut(self.length);
+                scores.copy_from_slice(source);
+                filling.fill(T::neg_infinity());
+                normalise(simd, &mut buffer[..padded], self.function);
+                row.copy_from_slice(&buffer[..self.length]);
             }
-            row_softmax(simd, row, max);
         }
     }
 }
 
-/// Log-softmax of every row of `length` entries, in place.
-pub(super) struct LogSoftmaxRows<'a, T> {
-    pub(super) values: &'a mut [T],
-    pub(super) length: usize,
+/// `row ← function(row)`
+pub(super) struct Row<'a, T, F> {
+    pub(super) row: &'a mut [T],
+    pub(super) function: F,
 }
 
-impl<T: Element> Kernel<T> for LogSoftmaxRows<'_, T> {
+impl<T: Element, F: Normaliser<T>> Kernel<T> for Row<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        for row in self.values.chunks_exact_mut(self.length) {
-            let max = row_max(simd, row);
-            if max == T::neg_infinity() {
-                fill_without_scores(row, T::neg_infinity());
-                continue;
-            }
-            let log_sum = simd.splat(row_exp_sum(simd, row, max).ln());
-            let max = simd.splat(max);
-            map_row(
-                simd,
-                row,
-                #[inline(always)]
-                |score| simd.sub(simd.sub(score, max), log_sum),
-            );
-        }
+        normalise(simd, self.row, self.function);
     }
 }
 
-/// Gradient through softmax of every row of `length` entries; `grad` is replaced.
-pub(super) struct SoftmaxBackwardRows<'a, T> {
-    pub(super) weights: &'a [T],
-    pub(super) grad: &'a mut [T],
-    pub(super) length: usize,
-}
-
-impl<T: Element> Kernel<T> for SoftmaxBackwardRows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        let rows = self.weights.chunks_exact(self.length).zip(self.grad.chunks_exact_mut(self.length));
-        for (weights, grad) in rows {
-            let dot = sum_of_pairs(
-                simd,
-                weights,
-                grad,
-                #[inline(always)]
-                |weight, value| weighted(simd, weight, value),
-            );
-            let dot = simd.splat(dot);
-            map_pairs(
-                simd,
-                weights,
-                grad,
-                #[inline(always)]
-                |weight, value| weighted(simd, weight, simd.sub(value, dot)),
-            );
-        }
-    }
-}
-
-/// `weight · value`; where the weight is 0 the value may be anything, and a NaN weight stays one.
 #[inline(always)]
-fn weighted<T: Element, S: Simd<T>>(simd: S, weight: S::Vector, value: S::Vector) -> S::Vector {
-    let zero = simd.splat(T::zero());
-    simd.select_lt(zero, weight, simd.mul(weight, value), simd.mul(weight, zero))
+fn normalise<T: Element, S: Simd<T>, F: Normaliser<T>>(simd: S, row: &mut [T], function: F) {
+    let max = row_max(simd, row);
+    if max == T::neg_infinity() {
+        fill_without_scores(row, function.without_scores());
+        return;
+    }
+    let sum = if F::KEEPS_EXP { exp_in_place(simd, row, max) } else { row_exp_sum(simd, row, max) };
+    let (max, norm) = (simd.splat(max), simd.splat(function.norm(sum)));
+    map_row(
+        simd,
+        row,
+        #[inline(always)]
+        |value| function.finish(simd, value, max, norm),
+    );
 }
 
-/// Gradient through log-softmax of every row of `length` entries; `grad` is replaced.
-pub(super) struct LogSoftmaxBackwardRows<'a, T> {
-    pub(super) log_weights: &'a [T],
+/// `grad ← function(output, grad)` for rows of `length` entries, from the gradient `upstream`.
+pub(super) struct GradientRows<'a, T, F> {
+    pub(super) output: &'a [T],
+    pub(super) upstream: &'a [T],
     pub(super) grad: &'a mut [T],
     pub(super) length: usize,
+    pub(super) function: F,
 }
 
-impl<T: Element> Kernel<T> for LogSoftmaxBackwardRows<'_, T> {
+impl<T: Element, F: Gradient<T>> Kernel<T> for GradientRows<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let (zero, lowest) = (simd.splat(T::zero()), simd.splat(T::min_value()));
-        let rows = self.log_weights.chunks_exact(self.length).zip(self.grad.chunks_exact_mut(self.length));
-        for (log_weights, grad) in rows {
-            // Below the lowest number is −∞ alone.
-            let sum = sum_of_pairs(
-                simd,
-                log_weights,
-                grad,
-                #[inline(always)]
-                |log, value| simd.select_lt(log, lowest, zero, value),
-            );
-            let sum = simd.splat(sum);
-            map_pairs(
-                simd,
-                log_weights,
-                grad,
-                #[inline(always)]
-                |log, value| {
-                    let slope = simd.sub(value, simd.mul(exp_vector(simd, log), sum));
-                    simd.select_lt(log, lowest, zero, slope)
-                },
-            );
+        let padded = self.length.next_multiple_of(S::LANES);
+        let [mut outputs, mut grad] = [[T::zero(); SHORT_ROW]; 2];
+        let sources = self.output.chunks_exact(self.length).zip(self.upstream.chunks_exact(self.length));
+        for ((output, upstream), row) in sources.zip(self.grad.chunks_exact_mut(self.length)) {
+            if self.length > SHORT_ROW {
+                row.copy_from_slice(upstream);
+                take_back(simd, output, row, self.function);
+            } else {
+                outputs[..self.length].copy_from_slice(output);
+                let (gradients, filling) = grad[..padded].split_at_mut(self.length);
+                gradients.copy_from_slice(upstream);
+                filling.fill(T::zero());
+                take_back(simd, &outputs[..padded], &mut grad[..padded], self.function);
+                row.copy_from_slice(&grad[..self.length]);
+            }
         }
     }
+}
+
+/// `grad ← function(output, grad)`
+pub(super) struct GradientRow<'a, T, F> {
+    pub(super) output: &'a [T],
+    pub(super) grad: &'a mut [T],
+    pub(super) function: F,
+}
+
+impl<T: Element, F: Gradient<T>> Kernel<T> for GradientRow<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        take_back(simd, self.output, self.grad, self.function);
+    }
+}
+
+#[inline(always)]
+fn take_back<T: Element, S: Simd<T>, F: Gradient<T>>(simd: S, output: &[T], grad: &mut [T], function: F) {
+    let sum = sum_of_pairs(
+        simd,
+        output,
+        grad,
+        #[inline(always)]
+        |output, grad| function.term(simd, output, grad),
+    );
+    let sum = simd.splat(sum);
+    map_pairs(
+        simd,
+        output,
+        grad,
+        #[inline(always)]
+        |output, grad| function.slope(simd, output, grad, sum),
+    );
 }
 
 /// `Σ function(a, b)`, where `function(0, 0)` is 0 or the pair does not occur.

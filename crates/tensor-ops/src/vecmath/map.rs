@@ -7,7 +7,7 @@ use crate::Element;
 use crate::simd::{Isa, Kernel, Simd};
 
 /// No vector has more lanes.
-const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// The elements of `part`, which does not fill a vector, followed by `fill`.
 #[inline(always)]
