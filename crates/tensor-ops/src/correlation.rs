@@ -18,6 +18,7 @@ use std::marker::PhantomData;
 
 use ndarray::{ArrayView3, ArrayViewMut3};
 
+use crate::simd::Dispatch;
 use crate::{Element, Isa, TensorError, check_axis};
 
 mod fill;
@@ -29,8 +30,10 @@ mod transposed;
 mod weights;
 
 use layout::{Direct, Layout};
+use product::Product;
 pub use scratch::with_scratch;
 pub use taps::{PhaseTaps, Taps};
+use transposed::Transposed;
 pub use weights::CorrelationWeights;
 
 /// What a correlation adds its sum to.
@@ -225,15 +228,44 @@ fn lanes<T>(isa: Isa) -> usize {
     }
 }
 
+/// Entries of the kernels per element type, so that they are compiled in this crate and not again in every crate that
+/// uses them.
+pub(crate) trait CorrelationKernels: Sized {
+    fn run_correlation(isa: Isa, product: Product<'_, Self>);
+    fn run_transposed(isa: Isa, transposed: Transposed<'_, Self>);
+}
+
+macro_rules! impl_correlation_kernels {
+    ($($element:ty),*) => {$(
+        impl CorrelationKernels for $element {
+            fn run_correlation(isa: Isa, product: Product<'_, Self>) {
+                Self::dispatch_on(isa, product);
+            }
+            fn run_transposed(isa: Isa, transposed: Transposed<'_, Self>) {
+                Self::dispatch_on(isa, transposed);
+            }
+        }
+    )*};
+}
+
+impl_correlation_kernels!(f32, f64);
+
 /// The most elements in a vector register.
 const MAX_LANES: usize = 16;
 
-/// How many of `left` vectors the next tile takes if it can take `most`: never a single one after others.
+/// How many of `left` vectors the next tile takes if it can take `most`: never a single one after others, but for
+/// tiles of one vector.
 #[inline(always)]
 fn tile_vectors(left: usize, most: usize) -> usize {
     match left {
         1 => 1,
-        2 | 4 => 2,
+        2 | 4 => most.min(2),
         _ => most,
     }
+}
+
+/// Whether tiles take several vectors: those of f32 on the instruction sets that layers use a correlation on. All
+/// others are for checks, and take one, so that few tiles are compiled.
+const fn has_wide_tiles<T>(native: bool) -> bool {
+    native && size_of::<T>() == 4
 }

@@ -121,6 +121,11 @@ pub(crate) trait Simd<T: Copy>: Copy {
     type Vector: Copy;
     /// The number of elements in a vector.
     const LANES: usize;
+    /// Whether a vector is one register of the instruction set.
+    const NATIVE: bool;
+
+    /// Runs `kernel` as a function of its own: what several kernels share is compiled once.
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output;
 
     fn splat(self, value: T) -> Self::Vector;
 

@@ -8,10 +8,9 @@ use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
 use super::weights::Panel;
-use super::{Correlation, CorrelationWeights, MAX_LANES, Start, tile_vectors};
+use super::{Correlation, CorrelationWeights, MAX_LANES, Start, has_wide_tiles, tile_vectors};
 use crate::Element;
-use crate::element_job::{ElementJob, on_element_type};
-use crate::simd::{Dispatch, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// The size of the weights that all positions of a band are multiplied with before the next ones: a part of L2.
 const WEIGHTS_BYTES: usize = 256 << 10;
@@ -34,34 +33,27 @@ pub(super) fn run<T: Element>(
     let direct = plan.direct.as_ref().filter(|direct| direct.strides == source_strides);
     let rows = output.dim().1;
     let buffer_len = if direct.is_some() { 0 } else { plan.layout.buffer_len };
-    let sums_len = if plan.channels > plan.block_channels { weights.rows() * sums_pitch(plan, rows) } else { 0 };
     with_scratch(buffer_len, |buffer| {
-        with_scratch(sums_len, |sums| {
-            on_element_type(Product {
-                plan,
-                weights,
-                direct,
-                source: source.as_ptr(),
-                source_strides,
-                first_row,
-                rows,
-                start,
-                clamp,
-                output: output.as_mut_ptr(),
-                output_strides,
-                buffer,
-                sums,
-            });
-        });
+        let product = Product {
+            plan,
+            weights,
+            direct,
+            source: source.as_ptr(),
+            source_strides,
+            first_row,
+            rows,
+            start,
+            clamp,
+            output: output.as_mut_ptr(),
+            output_strides,
+            buffer,
+        };
+        T::run_correlation(plan.isa, product);
     });
 }
 
-/// The distance of the channels of a band's sums: not one at which they compete for the same lines of a cache.
-fn sums_pitch<T>(plan: &Correlation<T>, rows: usize) -> usize {
-    rows * plan.taps.output[1] + MAX_LANES
-}
-
-struct Product<'a, T> {
+/// The product of a band.
+pub(crate) struct Product<'a, T> {
     plan: &'a Correlation<T>,
     weights: &'a CorrelationWeights<T>,
     direct: Option<&'a Direct>,
@@ -74,20 +66,6 @@ struct Product<'a, T> {
     output: *mut T,
     output_strides: [isize; 3],
     buffer: &'a mut [T],
-    /// The sums of a band between one block of channels and the next, `[row, band row, column]`, close together.
-    sums: &'a mut [T],
-}
-
-impl<'a, T: Element> ElementJob<T> for Product<'a, T> {
-    type Of<E: Element> = Product<'a, E>;
-
-    fn run_f32(job: Product<'a, f32>) {
-        f32::dispatch_on(job.plan.isa, job);
-    }
-
-    fn run_f64(job: Product<'a, f64>) {
-        f64::dispatch_on(job.plan.isa, job);
-    }
 }
 
 /// A register tile: `M` rows of a panel at `N` vectors of positions.
@@ -99,24 +77,10 @@ struct Tile<'a, T> {
     slots: &'a [Slot],
     start: TileStart<T>,
     clamp: Option<[T; 2]>,
-    /// What [`TileStart::Existing`] starts from.
-    existing: Place<T>,
-    output: Place<T>,
+    output: *mut T,
+    output_strides: [isize; 3],
     /// The rows of the panel that are not filled up.
     rows: usize,
-}
-
-/// Where the first row of a panel lies, and the strides of its rows, of band rows and of columns.
-#[derive(Clone, Copy)]
-struct Place<T> {
-    pointer: *mut T,
-    strides: [isize; 3],
-}
-
-impl<T> Place<T> {
-    fn row(self, row: usize) -> Self {
-        Self { pointer: self.pointer.wrapping_offset(row as isize * self.strides[0]), ..self }
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -137,9 +101,6 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
         let slots = &slots[..slots_per_row * self.rows];
         let offsets = self.direct.map_or(&plan.layout.offsets, |direct| &direct.offsets);
         let blocks = plan.channels.div_ceil(plan.block_channels);
-        let output = Place { pointer: self.output, strides: output_strides };
-        let strides = [sums_pitch(plan, self.rows) as isize, plan.taps.output[1] as isize, 1];
-        let between = Place { pointer: self.sums.as_mut_ptr(), strides };
         for block in 0..blocks {
             let first_channel = block * plan.block_channels;
             let channels = plan.block_channels.min(plan.channels - first_channel);
@@ -158,8 +119,7 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
             let depth = channels * plan.taps.count();
             let offsets = &offsets[..depth];
             let panels = weights.block(first_channel, depth);
-            let existing = if block > 0 { between } else { output };
-            let (clamp, output) = if block + 1 == blocks { (self.clamp, output) } else { (None, between) };
+            let clamp = if block + 1 == blocks { self.clamp } else { None };
             let panel_bytes = depth * MAX_PANEL_ROWS * size_of::<T>();
             for group in weights.panels().chunks((WEIGHTS_BYTES / panel_bytes.max(1)).max(1)) {
                 let mut first_slot = 0;
@@ -181,30 +141,19 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
                             slots,
                             start,
                             clamp,
-                            existing: existing.row(first),
-                            output: output.row(first),
+                            output: self.output.wrapping_offset(first as isize * output_strides[0]),
+                            output_strides,
                             rows: height.min(weights.rows() - first),
                         };
                         // SAFETY: every slot plus every offset lies in the buffer or the source, a vector long; the panel
-                        // has `height` rows; the first `rows` of them and all slots lie in the output, and in the sums
-                        // where there are several blocks.
+                        // has `height` rows; the first `rows` of them and all slots lie in the output.
                         unsafe {
-                            match (height, vectors) {
-                                (8, 3) => tile.run::<S, 8, 3>(simd),
-                                (8, 2) => tile.run::<S, 8, 2>(simd),
-                                (8, _) => tile.run::<S, 8, 1>(simd),
-                                (6, 3) => tile.run::<S, 6, 3>(simd),
-                                (6, 2) => tile.run::<S, 6, 2>(simd),
-                                (6, _) => tile.run::<S, 6, 1>(simd),
-                                (4, 3) => tile.run::<S, 4, 3>(simd),
-                                (4, 2) => tile.run::<S, 4, 2>(simd),
-                                (4, _) => tile.run::<S, 4, 1>(simd),
-                                (2, 3) => tile.run::<S, 2, 3>(simd),
-                                (2, 2) => tile.run::<S, 2, 2>(simd),
-                                (2, _) => tile.run::<S, 2, 1>(simd),
-                                (_, 3) => tile.run::<S, 1, 3>(simd),
-                                (_, 2) => tile.run::<S, 1, 2>(simd),
-                                (_, _) => tile.run::<S, 1, 1>(simd),
+                            match height {
+                                8 if const { is_512_bit::<T, S>() } => tile.run::<S, 8>(simd),
+                                6 => tile.run::<S, 6>(simd),
+                                4 => tile.run::<S, 4>(simd),
+                                2 => tile.run::<S, 2>(simd),
+                                _ => tile.run::<S, 1>(simd),
                             }
                         }
                     }
@@ -214,17 +163,57 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
     }
 }
 
+/// Whether vectors are registers of 512 bits, of which there are 32.
+const fn is_512_bit<T: Copy, S: Simd<T>>() -> bool {
+    S::NATIVE && S::LANES * size_of::<T>() == 64
+}
+
+/// The most vectors beside `M` rows: see [`CorrelationWeights::tile_vectors`].
+const fn most_vectors<T: Copy, S: Simd<T>>(rows: usize) -> usize {
+    if !has_wide_tiles::<T>(S::NATIVE) {
+        1
+    } else if is_512_bit::<T, S>() || rows <= 2 {
+        3
+    } else {
+        2
+    }
+}
+
 impl<T: Element> Tile<'_, T> {
+    /// Chooses the tile compiled for the number of slots.
+    ///
+    /// # Safety
+    /// As [`Self::run_vectors`].
+    #[inline(always)]
+    unsafe fn run<S: Simd<T>, const M: usize>(&self, simd: S) {
+        debug_assert!(self.slots.len() <= most_vectors::<T, S>(M), "as many slots as tiles have vectors");
+        // SAFETY: granted by the caller.
+        unsafe {
+            match self.slots.len() {
+                3 if const { most_vectors::<T, S>(M) >= 3 } => self.run_vectors::<S, M, 3>(simd),
+                2 if const { most_vectors::<T, S>(M) >= 2 } => self.run_vectors::<S, M, 2>(simd),
+                _ => self.run_vectors::<S, M, 1>(simd),
+            }
+        }
+    }
+
     /// # Safety
     /// The panel must have `M` rows of as many elements as there are offsets, there must be `N` slots, a vector must be
     /// readable at every slot plus every offset, and `rows` rows of all slots must be writable (readable too for
     /// [`TileStart::Existing`]); a bias must have `rows` elements.
     #[inline(always)]
-    unsafe fn run<S: Simd<T>, const M: usize, const N: usize>(&self, simd: S) {
+    unsafe fn run_vectors<S: Simd<T>, const M: usize, const N: usize>(&self, simd: S) {
         let mut sums = [[simd.splat(T::zero()); N]; M];
         let mut pixels = [self.pixels; N];
-        // SAFETY: as the caller grants.
+        // Whether a vector lies in the output as a whole.
+        let mut whole = [self.output_strides[2] == 1; N];
+        // SAFETY: as the caller grants; the array has room for `M` rows of `N` vectors.
         unsafe {
+            for v in 0..N {
+                let slot = self.slots.get_unchecked(v);
+                pixels[v] = self.pixels.offset(slot.source);
+                whole[v] &= slot.count == S::LANES;
+            }
             match self.start {
                 TileStart::Zero => {}
                 TileStart::Bias(bias) => {
@@ -237,17 +226,23 @@ impl<T: Element> Tile<'_, T> {
                     }
                 }
                 TileStart::Existing => {
-                    for m in 0..M {
-                        if m < self.rows {
-                            for v in 0..N {
-                                sums[m][v] = self.load(simd, m, v);
+                    for v in 0..N {
+                        let slot = self.slots.get_unchecked(v);
+                        if whole[v] {
+                            for m in 0..M {
+                                if m < self.rows {
+                                    sums[m][v] = simd.load_ptr(self.place(m, slot));
+                                }
+                            }
+                        } else {
+                            let mut lanes = [[T::zero(); MAX_LANES]; M];
+                            self.read_lanes(slot, &mut lanes);
+                            for m in 0..M {
+                                sums[m][v] = simd.load_ptr(lanes[m].as_ptr());
                             }
                         }
                     }
                 }
-            }
-            for v in 0..N {
-                pixels[v] = self.pixels.offset(self.slots.get_unchecked(v).source);
             }
             let mut weights = self.panel;
             for &offset in self.offsets {
@@ -272,38 +267,46 @@ impl<T: Element> Tile<'_, T> {
                     }
                 }
             }
-            for m in 0..M {
-                if m < self.rows {
-                    for v in 0..N {
-                        self.store(simd, m, v, sums[m][v]);
+            for v in 0..N {
+                let slot = self.slots.get_unchecked(v);
+                if whole[v] {
+                    for m in 0..M {
+                        if m < self.rows {
+                            simd.store_ptr(self.place(m, slot), sums[m][v]);
+                        }
                     }
+                } else {
+                    let mut lanes = [[T::zero(); MAX_LANES]; M];
+                    for m in 0..M {
+                        simd.store_ptr(lanes[m].as_mut_ptr(), sums[m][v]);
+                    }
+                    self.write_lanes(slot, &lanes);
                 }
             }
         }
     }
 
-    /// Where the first valid lane of a slot lies.
+    /// Where the first valid lane of a slot lies in the output.
     #[inline(always)]
-    unsafe fn address(place: &Place<T>, row: usize, slot: &Slot) -> *mut T {
-        let [channel_stride, row_stride, column_stride] = place.strides;
+    unsafe fn place(&self, row: usize, slot: &Slot) -> *mut T {
+        let [channel_stride, row_stride, column_stride] = self.output_strides;
         let distance =
             row as isize * channel_stride + slot.row as isize * row_stride + slot.column as isize * column_stride;
         // SAFETY: the caller grants that rows and slots lie in the output.
-        unsafe { place.pointer.offset(distance) }
+        unsafe { self.output.offset(distance) }
     }
 
-    #[inline(always)]
-    unsafe fn store<S: Simd<T>>(&self, simd: S, row: usize, vector: usize, sums: S::Vector) {
-        let column_stride = self.output.strides[2];
-        // SAFETY: the valid lanes of a slot lie in the output; the array has at least LANES elements.
-        unsafe {
-            let slot = self.slots.get_unchecked(vector);
-            let place = Self::address(&self.output, row, slot);
-            if slot.count == S::LANES && column_stride == 1 {
-                simd.store_ptr(place, sums);
-            } else {
-                let mut lanes = [T::zero(); MAX_LANES];
-                simd.store_ptr(lanes.as_mut_ptr(), sums);
+    /// Writes the valid lanes of a slot to the output, for each row.
+    ///
+    /// # Safety
+    /// As [`Self::run_vectors`].
+    #[inline(never)]
+    unsafe fn write_lanes(&self, slot: &Slot, lanes: &[[T; MAX_LANES]]) {
+        let column_stride = self.output_strides[2];
+        for (row, lanes) in lanes.iter().take(self.rows).enumerate() {
+            // SAFETY: the valid lanes of a slot lie in the output.
+            unsafe {
+                let place = self.place(row, slot);
                 for lane in 0..slot.count {
                     place.offset(lane as isize * column_stride).write(*lanes.get_unchecked(slot.first + lane));
                 }
@@ -311,21 +314,20 @@ impl<T: Element> Tile<'_, T> {
         }
     }
 
-    #[inline(always)]
-    unsafe fn load<S: Simd<T>>(&self, simd: S, row: usize, vector: usize) -> S::Vector {
-        let column_stride = self.existing.strides[2];
-        // SAFETY: the valid lanes of a slot lie in what exists; the array has at least LANES elements.
-        unsafe {
-            let slot = self.slots.get_unchecked(vector);
-            let place = Self::address(&self.existing, row, slot);
-            if slot.count == S::LANES && column_stride == 1 {
-                simd.load_ptr(place)
-            } else {
-                let mut lanes = [T::zero(); MAX_LANES];
+    /// The reverse of [`Self::write_lanes`].
+    ///
+    /// # Safety
+    /// As [`Self::run_vectors`].
+    #[inline(never)]
+    unsafe fn read_lanes(&self, slot: &Slot, lanes: &mut [[T; MAX_LANES]]) {
+        let column_stride = self.output_strides[2];
+        for (row, lanes) in lanes.iter_mut().take(self.rows).enumerate() {
+            // SAFETY: the valid lanes of a slot lie in the output.
+            unsafe {
+                let place = self.place(row, slot);
                 for lane in 0..slot.count {
-                    *lanes.get_unchecked_mut(slot.first + lane) = *place.offset(lane as isize * column_stride);
+                    *lanes.get_unchecked_mut(slot.first + lane) = place.offset(lane as isize * column_stride).read();
                 }
-                simd.load_ptr(lanes.as_ptr())
             }
         }
     }

@@ -10,9 +10,8 @@ use ndarray::ArrayView3;
 
 use super::fill::fill;
 use super::scratch::with_scratch;
-use super::{Correlation, lanes, tile_vectors};
-use crate::element_job::{ElementJob, on_element_type};
-use crate::simd::{Dispatch, Kernel, Simd};
+use super::{Correlation, has_wide_tiles, lanes, tile_vectors};
+use crate::simd::{Kernel, Simd};
 use crate::{Element, Isa};
 
 /// The order of the sums.
@@ -83,21 +82,14 @@ pub(super) fn run<T: Element>(
         let source_strides = [source.strides()[0], source.strides()[1], source.strides()[2]];
         let channels = source.dim().0;
         let source = source.as_ptr();
-        on_element_type(Transposed {
-            plan,
-            order,
-            source,
-            source_strides,
-            channels,
-            grad_output,
-            packed,
-            buffer,
-            sums,
-        });
+        let transposed =
+            Transposed { plan, order, source, source_strides, channels, grad_output, packed, buffer, sums };
+        T::run_transposed(plan.isa, transposed);
     });
 }
 
-struct Transposed<'a, T> {
+/// The sums of an image.
+pub(crate) struct Transposed<'a, T> {
     plan: &'a Correlation<T>,
     order: Sums,
     source: *const T,
@@ -107,18 +99,6 @@ struct Transposed<'a, T> {
     packed: &'a mut [T],
     buffer: &'a mut [T],
     sums: &'a mut [T],
-}
-
-impl<'a, T: Element> ElementJob<T> for Transposed<'a, T> {
-    type Of<E: Element> = Transposed<'a, E>;
-
-    fn run_f32(job: Transposed<'a, f32>) {
-        f32::dispatch_on(job.plan.isa, job);
-    }
-
-    fn run_f64(job: Transposed<'a, f64>) {
-        f64::dispatch_on(job.plan.isa, job);
-    }
 }
 
 impl<T: Element> Kernel<T> for Transposed<'_, T> {
@@ -166,7 +146,7 @@ impl<T: Element> Transposed<'_, T> {
         let mut target = self.packed.as_mut_ptr();
         let mut vector = 0;
         while vector < vectors {
-            let group = tile_vectors(vectors - vector, group_vectors(self.plan.isa)) * lanes;
+            let group = tile_vectors(vectors - vector, group_vectors::<T>(self.plan.isa)) * lanes;
             let first = vector * lanes;
             let rows = group.min(self.order.rows - first);
             // SAFETY: the gradient has `order.rows` channels of the plan's output size; the packed band has a group's
@@ -218,7 +198,7 @@ impl<T: Element> Transposed<'_, T> {
         let positions = band_rows * plan.taps.output[1];
         let mut vector = 0;
         while vector < vectors {
-            let group = tile_vectors(vectors - vector, group_vectors(plan.isa));
+            let group = tile_vectors(vectors - vector, group_vectors::<T>(plan.isa));
             let mut product = 0;
             while product < products {
                 let left = products - product;
@@ -237,20 +217,21 @@ impl<T: Element> Transposed<'_, T> {
                 // sums have a row of whole vectors per product.
                 unsafe {
                     match (height, group) {
-                        (12, _) => tile.run::<S, 12, 2>(simd),
-                        (8, 3) => tile.run::<S, 8, 3>(simd),
-                        (8, 2) => tile.run::<S, 8, 2>(simd),
-                        (8, _) => tile.run::<S, 8, 1>(simd),
-                        (6, _) => tile.run::<S, 6, 2>(simd),
-                        (4, 3) => tile.run::<S, 4, 3>(simd),
-                        (4, 2) => tile.run::<S, 4, 2>(simd),
-                        (4, _) => tile.run::<S, 4, 1>(simd),
-                        (2, 3) => tile.run::<S, 2, 3>(simd),
-                        (2, 2) => tile.run::<S, 2, 2>(simd),
-                        (2, _) => tile.run::<S, 2, 1>(simd),
-                        (_, 3) => tile.run::<S, 1, 3>(simd),
-                        (_, 2) => tile.run::<S, 1, 2>(simd),
-                        (_, _) => tile.run::<S, 1, 1>(simd),
+                        (12, 2) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 12, 2>(simd),
+                        (8, 3) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 8, 3>(simd),
+                        (8, 2) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 8, 2>(simd),
+                        (8, 1) => tile.run::<S, 8, 1>(simd),
+                        (6, 2) if const { vectors_of::<T, S>() == 2 } => tile.run::<S, 6, 2>(simd),
+                        (4, 3) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 4, 3>(simd),
+                        (4, 2) if const { vectors_of::<T, S>() >= 2 } => tile.run::<S, 4, 2>(simd),
+                        (4, 1) => tile.run::<S, 4, 1>(simd),
+                        (2, 3) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 2, 3>(simd),
+                        (2, 2) if const { vectors_of::<T, S>() >= 2 } => tile.run::<S, 2, 2>(simd),
+                        (2, 1) => tile.run::<S, 2, 1>(simd),
+                        (1, 3) if const { vectors_of::<T, S>() >= 3 } => tile.run::<S, 1, 3>(simd),
+                        (1, 2) if const { vectors_of::<T, S>() >= 2 } => tile.run::<S, 1, 2>(simd),
+                        (1, 1) => tile.run::<S, 1, 1>(simd),
+                        _ => unreachable!("no tile of {height} products and {group} vectors"),
                     }
                 }
                 product += height;
@@ -300,8 +281,23 @@ impl<T: Element> Transposed<'_, T> {
 
 /// The vectors of gradient rows that a tile takes.
 #[inline(always)]
-fn group_vectors(isa: Isa) -> usize {
-    if isa == Isa::Avx512 { 3 } else { 2 }
+fn group_vectors<T>(isa: Isa) -> usize {
+    match isa {
+        _ if !has_wide_tiles::<T>(isa != Isa::Portable) => 1,
+        Isa::Avx512 => 3,
+        _ => 2,
+    }
+}
+
+/// The same, for the instructions that the kernel is compiled for.
+const fn vectors_of<T: Copy, S: Simd<T>>() -> usize {
+    if !has_wide_tiles::<T>(S::NATIVE) {
+        1
+    } else if S::LANES * size_of::<T>() == 64 {
+        3
+    } else {
+        2
+    }
 }
 
 /// The products of a tile with `vectors` vectors of gradient rows: as many as registers hold, at most `left`.

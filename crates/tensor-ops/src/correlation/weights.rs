@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Correlation;
+use super::{Correlation, has_wide_tiles};
 use crate::{Element, Isa, TensorError, check_axis};
 
 /// The weights of a [`Correlation`], packed: per block of channels, per panel of a few rows, `[channel, tap, row]`.
@@ -110,6 +110,9 @@ impl<T: Element> CorrelationWeights<T> {
 
     /// The vectors of positions that a tile takes beside its rows.
     pub(super) fn tile_vectors(&self) -> usize {
+        if !has_wide_tiles::<T>(self.isa != Isa::Portable) {
+            return 1;
+        }
         let tallest = self.panels.first().map_or(0, |panel| panel.height);
         if self.isa == Isa::Avx512 || tallest <= 2 { 3 } else { 2 }
     }

@@ -9,7 +9,7 @@
 use std::mem::MaybeUninit;
 
 use crate::Element;
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
 /// Vectors in a row of a panel.
 pub(crate) const VECTORS: usize = 4;
@@ -82,12 +82,31 @@ pub(crate) unsafe fn product<T: Element, S: Simd<T>>(
     origin: Origin<T>,
     c: Target<T>,
 ) {
-    // SAFETY: granted by the caller.
-    unsafe {
-        if a.rows <= DIRECT_ROWS {
-            product_direct(simd, a, panels, origin, c);
-        } else {
-            product_copied(simd, a, panels, origin, c);
+    // The recurrent steps and the product share it.
+    simd.call(Panels { a, panels, origin, c });
+}
+
+/// The operands of [`product`], for which its caller vouches.
+struct Panels<T> {
+    a: Rows<T>,
+    panels: *const T,
+    origin: Origin<T>,
+    c: Target<T>,
+}
+
+impl<T: Element> Kernel<T> for Panels<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { a, panels, origin, c } = self;
+        // SAFETY: made by `product` alone, whose caller grants it.
+        unsafe {
+            if a.rows <= DIRECT_ROWS {
+                product_direct(simd, a, panels, origin, c);
+            } else {
+                product_copied(simd, a, panels, origin, c);
+            }
         }
     }
 }
@@ -272,37 +291,66 @@ unsafe fn tile_at<T: Element, S: Simd<T>>(
         if columns == width && c.column_stride == 1 {
             tile(simd, rows, a, origin, pointer, c.row_stride);
         } else {
-            let part = Target { pointer, columns, ..c };
-            edge_tile(simd, rows, a, origin, part);
+            simd.call(EdgeTile { rows, a, origin, c: Target { pointer, columns, ..c } });
         }
     }
 }
 
-/// A tile of fewer columns than a panel, or of columns that do not lie side by side.
+/// A tile of fewer columns than a panel, or of columns that do not lie side by side; [`tile_at`]'s caller vouches for it.
+struct EdgeTile<T> {
+    rows: usize,
+    a: Tile<T>,
+    origin: Origin<T>,
+    c: Target<T>,
+}
+
+impl<T: Element> Kernel<T> for EdgeTile<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { rows, a, origin, c } = self;
+        let width = VECTORS * S::LANES;
+        let mut whole = [T::zero(); MOST_ROWS * VECTORS * MOST_LANES];
+        // SAFETY: made by `tile_at` alone, whose caller grants it; `whole` has room for `rows` rows.
+        unsafe {
+            read_edge(&mut whole, width, rows, origin, c);
+            tile(simd, rows, a, Origin::Output, whole.as_mut_ptr(), width as isize);
+            write_edge(&whole, width, rows, c);
+        }
+    }
+}
+
+/// Fills `whole`, rows of `width` elements, with the start values of the tile.
 ///
 /// # Safety
 /// As [`product`], for this tile.
-#[cold]
-#[inline(always)]
-unsafe fn edge_tile<T: Element, S: Simd<T>>(simd: S, rows: usize, a: Tile<T>, origin: Origin<T>, c: Target<T>) {
-    let width = VECTORS * S::LANES;
-    let mut whole = [T::zero(); MOST_ROWS * VECTORS * MOST_LANES];
-    let at = |row: usize, column: usize| row as isize * c.row_stride + column as isize * c.column_stride;
-    // SAFETY: the offsets stay inside the areas that the caller grants.
-    unsafe {
-        for (row, values) in whole.chunks_exact_mut(width).take(rows).enumerate() {
-            for (column, value) in values.iter_mut().take(c.columns).enumerate() {
-                match origin {
-                    Origin::Zero => {}
-                    Origin::Row(start) => *value = start.add(column).read(),
-                    Origin::Output => *value = c.pointer.offset(at(row, column)).read(),
-                }
-            }
+#[inline(never)]
+unsafe fn read_edge<T: Element>(whole: &mut [T], width: usize, rows: usize, origin: Origin<T>, c: Target<T>) {
+    let (source, row_stride, column_stride) = match origin {
+        Origin::Zero => return,
+        Origin::Row(values) => (values, 0, 1),
+        Origin::Output => (c.pointer.cast_const(), c.row_stride, c.column_stride),
+    };
+    for (row, values) in whole.chunks_exact_mut(width).take(rows).enumerate() {
+        for (column, value) in values.iter_mut().take(c.columns).enumerate() {
+            // SAFETY: the offsets stay inside the areas that the caller grants.
+            *value = unsafe { source.offset(row as isize * row_stride + column as isize * column_stride).read() };
         }
-        tile(simd, rows, a, Origin::Output, whole.as_mut_ptr(), width as isize);
-        for (row, values) in whole.chunks_exact(width).take(rows).enumerate() {
-            for (column, value) in values.iter().take(c.columns).enumerate() {
-                c.pointer.offset(at(row, column)).write(*value);
+    }
+}
+
+/// Writes what of `whole`, rows of `width` elements, lies in the tile.
+///
+/// # Safety
+/// As [`product`], for this tile.
+#[inline(never)]
+unsafe fn write_edge<T: Element>(whole: &[T], width: usize, rows: usize, c: Target<T>) {
+    for (row, values) in whole.chunks_exact(width).take(rows).enumerate() {
+        for (column, &value) in values.iter().take(c.columns).enumerate() {
+            // SAFETY: the offsets stay inside the areas that the caller grants.
+            unsafe {
+                c.pointer.offset(row as isize * c.row_stride + column as isize * c.column_stride).write(value);
             }
         }
     }

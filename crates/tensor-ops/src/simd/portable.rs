@@ -1,6 +1,6 @@
 //! Vectors as arrays: correct on every target, vectorised as far as the compiler does it.
 
-use super::Simd;
+use super::{Kernel, Simd};
 
 /// The token of [`super::Isa::Portable`].
 #[derive(Clone, Copy)]
@@ -18,6 +18,12 @@ macro_rules! impl_portable {
         impl Simd<$element> for Portable {
             type Vector = [$element; $lanes];
             const LANES: usize = $lanes;
+            const NATIVE: bool = false;
+
+            #[inline(never)]
+            fn call<K: Kernel<$element>>(self, kernel: K) -> K::Output {
+                kernel.run(self)
+            }
 
             #[inline(always)]
             fn splat(self, value: $element) -> Self::Vector {

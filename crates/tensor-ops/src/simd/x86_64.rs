@@ -20,12 +20,13 @@ impl Avx2 {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 
-    /// Runs `kernel` compiled with the features that [`Self::detect`] tests.
+    /// Runs `kernel` as a function compiled with the features that [`Self::detect`] tests.
     #[inline]
     pub(crate) fn run<T: Copy, K: Kernel<T>>(self, kernel: K) -> K::Output
     where
         Self: Simd<T>,
     {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn inner<T: Copy, K: Kernel<T>>(token: Avx2, kernel: K) -> K::Output
         where
@@ -50,12 +51,13 @@ impl Avx512 {
         .then_some(Self(()))
     }
 
-    /// Runs `kernel` compiled with the features that [`Self::detect`] tests.
+    /// Runs `kernel` as a function compiled with the features that [`Self::detect`] tests.
     #[inline]
     pub(crate) fn run<T: Copy, K: Kernel<T>>(self, kernel: K) -> K::Output
     where
         Self: Simd<T>,
     {
+        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
         unsafe fn inner<T: Copy, K: Kernel<T>>(token: Avx512, kernel: K) -> K::Output
         where
@@ -83,6 +85,12 @@ macro_rules! impl_simd {
         impl Simd<$element> for $token {
             type Vector = $vector;
             const LANES: usize = $lanes;
+            const NATIVE: bool = true;
+
+            #[inline(always)]
+            fn call<K: Kernel<$element>>(self, kernel: K) -> K::Output {
+                self.run(kernel)
+            }
 
             #[inline(always)]
             fn splat(self, value: $element) -> $vector {
