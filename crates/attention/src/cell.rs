@@ -84,7 +84,7 @@ pub(crate) fn cell_weights<'a, T: Element>(
 #[derive(Clone, Debug)]
 pub(crate) struct PackedCell<T> {
     pub(crate) layout: GateLayout,
-    /// W_hhᵀ.
+    /// `W_hhᵀ`.
     recurrent: PackedMatrix<T>,
     /// The sum of both biases, in the order of the layout.
     pub(crate) bias: Vec<T>,
@@ -105,7 +105,7 @@ impl<T: Element> PackedCell<T> {
         Ok(Self { layout, recurrent, bias })
     }
 
-    /// Columns of W_ih as the right operand that takes them to gates, `[inputs, gates]`.
+    /// Columns of `W_ih` as the right operand that takes them to gates, `[inputs, gates]`.
     pub(crate) fn input(&self, weight_ih: ArrayView2<'_, T>) -> Result<PackedMatrix<T>, TensorError> {
         let inputs = [Run::whole(weight_ih.ncols())];
         PackedMatrix::from_runs(self.layout.isa(), weight_ih.t(), &inputs, &self.layout.gate_runs())

@@ -111,17 +111,17 @@ impl MultiHeadAttentionConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultiHeadAttention<T> {
     config: MultiHeadAttentionConfig,
-    /// W_q, W_k and W_v one below the other, `[3 · embed_dim, embed_dim]`, where all have the same size.
+    /// `W_q`, `W_k` and `W_v` one below the other, `[3 · embed_dim, embed_dim]`, where all have the same size.
     pub in_proj_weight: Option<Array2<T>>,
-    /// W_q, `[embed_dim, embed_dim]`, where they have not.
+    /// `W_q`, `[embed_dim, embed_dim]`, where they have not.
     pub q_proj_weight: Option<Array2<T>>,
-    /// W_k, `[embed_dim, kdim]`, where they have not.
+    /// `W_k`, `[embed_dim, kdim]`, where they have not.
     pub k_proj_weight: Option<Array2<T>>,
-    /// W_v, `[embed_dim, vdim]`, where they have not.
+    /// `W_v`, `[embed_dim, vdim]`, where they have not.
     pub v_proj_weight: Option<Array2<T>>,
-    /// b_q, b_k and b_v one after another, `[3 · embed_dim]`.
+    /// `b_q`, `b_k` and `b_v` one after another, `[3 · embed_dim]`.
     pub in_proj_bias: Option<Array1<T>>,
-    /// W_o and b_o.
+    /// `W_o` and `b_o`.
     pub out_proj: Linear<T>,
 }
 
@@ -129,7 +129,7 @@ pub struct MultiHeadAttention<T> {
 #[derive(Clone, Debug)]
 pub struct MultiHeadTrace<T> {
     config: MultiHeadAttentionConfig,
-    /// X_q, X_k and X_v, `[rows, features]`.
+    /// `X_q`, `X_k` and `X_v`, `[rows, features]`.
     inputs: [Array2<T>; 3],
     /// Q, K and V, `[rows, embed_dim]`.
     projected: [Array2<T>; 3],
@@ -260,7 +260,7 @@ impl<T: Element> MultiHeadAttention<T> {
         Ok((clips[0].pad(output), Run { projected, weights, contexts, clips }))
     }
 
-    /// W_q, W_k or W_v.
+    /// `W_q`, `W_k` or `W_v`.
     fn projection(&self, part: usize) -> ArrayView2<'_, T> {
         let size = self.config.embed_dim;
         let apart = [&self.q_proj_weight, &self.k_proj_weight, &self.v_proj_weight];
@@ -271,7 +271,7 @@ impl<T: Element> MultiHeadAttention<T> {
         }
     }
 
-    /// b_q, b_k or b_v.
+    /// `b_q`, `b_k` or `b_v`.
     fn projection_bias(&self, part: usize) -> Option<ArrayView1<'_, T>> {
         let size = self.config.embed_dim;
         self.in_proj_bias.as_ref().map(|bias| bias.slice(s![part * size..(part + 1) * size]))

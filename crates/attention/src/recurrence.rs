@@ -4,8 +4,8 @@
 //! a = softmax(e(h', P) / τ)      c = Σⱼ aⱼ vⱼ      (h, cell) = LSTM(W_c c + W_x x + b, h', cell')
 //! ```
 //!
-//! W_c c is Σⱼ aⱼ (W_c vⱼ): where a value serves many steps, W_c vⱼ is computed once and the weighted sum goes straight to
-//! the gates. Where it serves one, the context is multiplied by W_c.
+//! `W_c` c is Σⱼ aⱼ (`W_c` vⱼ): where a value serves many steps, `W_c` vⱼ is computed once and the weighted sum goes straight to
+//! the gates. Where it serves one, the context is multiplied by `W_c`.
 
 use ndarray::{Array2, ArrayView2, s};
 use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError};
@@ -77,9 +77,9 @@ pub(crate) struct Recurrence<'a, T> {
     pub(crate) score: &'a PackedScore<T>,
     /// `[keys, form]`, sequence by sequence.
     pub(crate) key_forms: ArrayView2<'a, T>,
-    /// `[keys, value features]`, or `[keys, gates]` where they are multiplied by W_c already.
+    /// `[keys, value features]`, or `[keys, gates]` where they are multiplied by `W_c` already.
     pub(crate) values: ArrayView2<'a, T>,
-    /// W_c, where the values are not.
+    /// `W_c`, where the values are not.
     pub(crate) context: Option<&'a PackedMatrix<T>>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct RecurrenceTrace<T> {
     /// `[rows, keys of a step]`; −∞ and 0 where a step has no key.
     pub(crate) scores: Array2<T>,
     pub(crate) weights: Array2<T>,
-    /// `[rows, value features]`, where it is multiplied by W_c; else without columns.
+    /// `[rows, value features]`, where it is multiplied by `W_c`; else without columns.
     pub(crate) contexts: Array2<T>,
 }
 

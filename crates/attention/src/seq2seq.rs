@@ -1,6 +1,6 @@
 //! Sequence to sequence with attention: an encoder LSTM, and a decoder that attends to its outputs.
 //!
-//! With the outputs h₁ … h_S of the encoder, s the hidden values of the decoder and y the embedded previous token:
+//! With the outputs h₁ … `h_S` of the encoder, s the hidden values of the decoder and y the embedded previous token:
 //!
 //! ```text
 //! Luong, Pham and Manning, 2015                      Bahdanau, Cho and Bengio, 2015
@@ -9,7 +9,7 @@
 //! c_t = Σⱼ aⱼ hⱼ                                     s_t = LSTM([y; c_t], s_{t−1})
 //! ```
 //!
-//! In both the output is W_o s̃_t + b_o with the attentional state s̃_t = tanh(W [c_t; s_t] + b), where Bahdanau et al. have
+//! In both the output is `W_o` `s̃_t` + `b_o` with the attentional state `s̃_t` = tanh(W [`c_t`; `s_t`] + b), where Bahdanau et al. have
 //! a maxout layer. With input feeding, f is s̃_{t−1}.
 
 use lstm::{Lstm, LstmConfig};
@@ -57,9 +57,9 @@ pub enum Mechanism {
 /// How the decoder's first state is made from the encoder's last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bridge {
-    /// It is that state: s₀ = h_S, both directions' one after the other.
+    /// It is that state: s₀ = `h_S`, both directions' one after the other.
     Copy,
-    /// tanh(W h_S + b), and another such layer for the cell values.
+    /// tanh(W `h_S` + b), and another such layer for the cell values.
     Tanh,
 }
 
@@ -258,7 +258,7 @@ pub struct Seq2Seq<T> {
     pub decoder: Lstm<T>,
     /// W `[hidden_size, memory + hidden_size]` and b.
     pub combine: Linear<T>,
-    /// W_o and b_o.
+    /// `W_o` and `b_o`.
     pub output: Linear<T>,
 }
 
@@ -273,7 +273,7 @@ pub struct Encoded<T> {
 }
 
 impl<T: Element> Encoded<T> {
-    /// h₁ … h_S: `[batch, source time, memory]`; zero beyond the lengths.
+    /// h₁ … `h_S`: `[batch, source time, memory]`; zero beyond the lengths.
     pub fn memory(&self) -> Array3<T> {
         self.clips.pad(self.memory.clone())
     }

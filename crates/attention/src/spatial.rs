@@ -423,7 +423,7 @@ struct Run<'a, T> {
 struct PackedParts<T> {
     score: PackedScore<T>,
     cell: PackedCell<T>,
-    /// W_c, `[features, gates]`.
+    /// `W_c`, `[features, gates]`.
     context: PackedMatrix<T>,
 }
 

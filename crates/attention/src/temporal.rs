@@ -1,6 +1,6 @@
 //! Temporal attention: while it encodes a frame, an LSTM attends to the latest frames.
 //!
-//! With the frames v₁ … v_t … of a clip, N the window and e one of the [scores](crate#scores):
+//! With the frames v₁ … `v_t` … of a clip, N the window and e one of the [scores](crate#scores):
 //!
 //! ```text
 //! aⱼ = softmax over j = t−N+1 … t of e(h_{t−1}, vⱼ)      c_t = Σⱼ aⱼ vⱼ      h_t = LSTM(c_t, h_{t−1})
@@ -189,7 +189,7 @@ pub struct TemporalTrace<T> {
     /// `[frames, features]`
     frames: Array2<T>,
     key_forms: Array2<T>,
-    /// W_c v, `[frames, gates]`.
+    /// `W_c` v, `[frames, gates]`.
     values: Array2<T>,
     recurrence: RecurrenceTrace<T>,
 }
@@ -321,9 +321,9 @@ impl<T: Element> TemporalAttention<T> {
 struct PackedParts<T> {
     score: PackedScore<T>,
     cell: PackedCell<T>,
-    /// W_c, `[features, gates]`.
+    /// `W_c`, `[features, gates]`.
     context: PackedMatrix<T>,
-    /// W_x, `[features, gates]`.
+    /// `W_x`, `[features, gates]`.
     frame: Option<PackedMatrix<T>>,
 }
 

@@ -18,9 +18,9 @@ use crate::vector::add_rows;
 pub(crate) struct RecurrenceBackward<'a, T> {
     pub(crate) recurrence: Recurrence<'a, T>,
     pub(crate) trace: &'a RecurrenceTrace<T>,
-    /// W_hh, `[gates, padded units]`.
+    /// `W_hh`, `[gates, padded units]`.
     pub(crate) recurrent: PackedMatrix<T>,
-    /// W_c, `[gates, value features]`, where the recurrence multiplies contexts by it.
+    /// `W_c`, `[gates, value features]`, where the recurrence multiplies contexts by it.
     pub(crate) context: Option<PackedMatrix<T>>,
     pub(crate) score: ScoreBackward<'a, T>,
     /// Of the weights, `[rows, columns]`.
@@ -35,9 +35,9 @@ pub(crate) struct RecurrenceGradients<T> {
     pub(crate) forms: Array2<T>,
     /// Of the forms of the keys, `[keys, form]`.
     pub(crate) keys: Array2<T>,
-    /// Of the values, `[keys, gates]`, where they are multiplied by W_c already.
+    /// Of the values, `[keys, gates]`, where they are multiplied by `W_c` already.
     pub(crate) values: Option<Array2<T>>,
-    /// Of the contexts, `[rows, value features]`, where they are multiplied by W_c.
+    /// Of the contexts, `[rows, value features]`, where they are multiplied by `W_c`.
     pub(crate) contexts: Array2<T>,
     /// Of v.
     pub(crate) vector: Vec<T>,

@@ -37,7 +37,7 @@ impl<'a> Targets<'a> {
 /// What the decoder yields; all is zero beyond the target lengths but the scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderOutput<T> {
-    /// W_o s̃ + b_o: `[batch, target time, vocabulary]`.
+    /// `W_o` s̃ + `b_o`: `[batch, target time, vocabulary]`.
     pub logits: Array3<T>,
     /// a, the alignment: `[batch, target time, source time]`.
     pub weights: Array3<T>,

@@ -141,7 +141,7 @@ impl<T: Element> SpatialAttention<T> {
         Ok(Some(grad_mean))
     }
 
-    /// The gradients of the regions as values and in the mean: aᵢ δx_t + δm / (T·K²).
+    /// The gradients of the regions as values and in the mean: aᵢ `δx_t` + δm / (T·K²).
     fn value_gradients(
         &self,
         trace: &SpatialTrace<T>,

@@ -26,7 +26,7 @@ pub enum PenaltyReduction {
     Mean,
 }
 
-/// λ Σᵢ (target − Σ_t a_{t,i})²: the doubly stochastic penalty of Sharma et al. (2016), after Xu et al. ("Show, attend and
+/// λ Σᵢ (target − `Σ_t` a_{t,i})²: the doubly stochastic penalty of Sharma et al. (2016), after Xu et al. ("Show, attend and
 /// tell", 2015).
 ///
 /// ```

@@ -47,7 +47,7 @@ pub struct TemporalStream<T> {
     /// `[batch, 2 · window, form]`: a window never wraps around, since the latest frames are moved to the front when the
     /// end is reached.
     keys: Array3<T>,
-    /// W_c v, `[batch, 2 · window, gates]`.
+    /// `W_c` v, `[batch, 2 · window, gates]`.
     values: Array3<T>,
     /// Where the next frame is put.
     end: usize,

@@ -59,7 +59,7 @@ fn check(name: &str, threads: usize, mut step: impl FnMut() -> f32 + Send) {
     let warm_from = Instant::now();
     let mut steps = 0;
     while steps < 20 || warm_from.elapsed() < Duration::from_millis(20) {
-        pool.install(|| step());
+        pool.install(&mut step);
         steps += 1;
     }
     pool.broadcast(|_| COUNTED.set(true));
