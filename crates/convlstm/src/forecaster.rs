@@ -6,145 +6,18 @@
 //! convolution to the frames of the future. The composite model has a second such decoder, which learns to give back the known
 //! frames, the last one first; it keeps the encoder from forgetting.
 
-use conv2d::{Conv2d, Conv2dConfig, Conv2dTrace};
+use conv2d::{Conv2d, Conv2dTrace};
 use ndarray::{Array4, Array5, ArrayView5, ArrayViewD, ArrayViewMutD, Axis, concatenate, s};
 use ndarray_rand::rand::Rng;
 use tensor_ops::{Element, Parameters, check_axis, check_not_empty, visit_part, visit_part_mut};
 
-use crate::config::invalid;
-use crate::patches::patched_size;
 use crate::{
-    Cell, ConvLstmError, ConvRecurrent, Initialisation, LayerConfig, RecurrentConfig, RecurrentGradients,
-    RecurrentState, RecurrentTrace, TraceMemory, patchify, unpatchify,
+    Cell, ConvLstmError, ConvRecurrent, RecurrentGradients, RecurrentState, RecurrentTrace, patchify, unpatchify,
 };
 
-/// What an encoder-forecaster learns to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// The frames of the future.
-    #[default]
-    EncodeForecast,
-    /// The frames of the future, and the known ones in reverse order.
-    Composite,
-}
+mod config;
 
-/// The configuration of an [`EncoderForecaster`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncoderForecasterConfig<C> {
-    /// Channels of a frame, read and forecast.
-    pub channels: usize,
-    /// The side of the patches that frames are cut into; 1 for none. Frames whose size is no multiple are filled up with zeros
-    /// and cut off again.
-    pub patch: usize,
-    /// The layers of the encoder; each decoder has the same. The maps of all layers must have one size: strides are 1.
-    pub layers: Vec<LayerConfig<C>>,
-    /// What it learns to say.
-    pub mode: Mode,
-    /// Channels of the guide: frames that the forecaster reads at its first layer, one for each frame that it says, such as the
-    /// forecast of a simpler method; 0 for none, as in the paper.
-    pub guide_channels: usize,
-    /// How the parameters are drawn.
-    pub initialisation: Initialisation,
-    /// What a training pass keeps.
-    pub memory: TraceMemory,
-}
-
-impl<C> Default for EncoderForecasterConfig<C> {
-    /// Frames of one channel without patches; layers must be added.
-    fn default() -> Self {
-        Self {
-            channels: 1,
-            patch: 1,
-            layers: Vec::new(),
-            mode: Mode::default(),
-            guide_channels: 0,
-            initialisation: Initialisation::default(),
-            memory: TraceMemory::default(),
-        }
-    }
-}
-
-impl<C: Cell> EncoderForecasterConfig<C> {
-    fn encoder(&self) -> RecurrentConfig<C> {
-        RecurrentConfig {
-            input_channels: self.channels.saturating_mul(self.patch).saturating_mul(self.patch),
-            layers: self.layers.clone(),
-            initialisation: self.initialisation,
-            memory: self.memory,
-            ..RecurrentConfig::default()
-        }
-    }
-
-    /// A decoder that reads frames of `guide_channels`.
-    fn decoder(&self, guide_channels: usize) -> RecurrentConfig<C> {
-        let input_channels = guide_channels.saturating_mul(self.patch).saturating_mul(self.patch);
-        RecurrentConfig { input_channels, ..self.encoder() }
-    }
-
-    fn output(&self) -> Conv2dConfig {
-        let hidden = self.layers.iter().map(|layer| layer.hidden_channels).sum();
-        let out_channels = self.channels.saturating_mul(self.patch).saturating_mul(self.patch);
-        Conv2dConfig { in_channels: hidden, out_channels, ..Conv2dConfig::default() }
-    }
-
-    /// Multiply-adds of the convolutions of one sequence: `context` frames of height and width `size` read, `horizon` forecast.
-    ///
-    /// # Errors
-    /// As [`Self::validate`], and for a size that does not fit.
-    pub fn multiply_adds(&self, context: usize, horizon: usize, size: [usize; 2]) -> Result<u64, ConvLstmError> {
-        self.validate()?;
-        let size = patched_size(size, self.patch);
-        let of = |steps: usize, products: u64| products.saturating_mul(steps as u64);
-        let output = self.output().operations(1, size)? / 2;
-        let forecaster = self.decoder(self.guide_channels).multiply_adds(size)?.saturating_add(output);
-        let total = of(context, self.encoder().multiply_adds(size)?).saturating_add(of(horizon, forecaster));
-        let reconstructor = self.decoder(0).multiply_adds(size)?.saturating_add(output);
-        let reconstructed = if self.mode == Mode::Composite { context } else { 0 };
-        Ok(total.saturating_add(of(reconstructed, reconstructor)))
-    }
-
-    /// The memory of a training step on `batch` sequences, in bytes, without the moments of an optimiser.
-    ///
-    /// # Errors
-    /// As [`Self::multiply_adds`].
-    pub fn training_memory<T: Element>(
-        &self,
-        batch: usize,
-        context: usize,
-        horizon: usize,
-        size: [usize; 2],
-    ) -> Result<u64, ConvLstmError> {
-        self.validate()?;
-        let size = patched_size(size, self.patch);
-        let of = |config: RecurrentConfig<C>, time| config.memory_estimate::<T>(batch, time, size, true);
-        let mut total = of(self.encoder(), context)?
-            .total()
-            .saturating_add(of(self.decoder(self.guide_channels), horizon)?.total());
-        if self.mode == Mode::Composite {
-            total = total.saturating_add(of(self.decoder(0), context)?.total());
-        }
-        Ok(total)
-    }
-
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// [`ConvLstmError`] as [`RecurrentConfig::validate`], for a patch of 0 pixels, and for strides.
-    pub fn validate(&self) -> Result<(), ConvLstmError> {
-        check_not_empty("EncoderForecaster", "channels", self.channels)?;
-        check_not_empty("EncoderForecaster", "patch", self.patch)?;
-        self.encoder().validate()?;
-        self.decoder(self.guide_channels).validate()?;
-        match self.layers.iter().find(|layer| layer.input_stride != [1, 1] || layer.input_padding.is_some()) {
-            Some(layer) => {
-                let requirement = "[1, 1] with the padding that keeps the size";
-                let found = format!("{:?}, padding {:?}", layer.input_stride, layer.input_padding);
-                Err(invalid::<C>("input_stride of an encoder-forecaster", requirement, found))
-            }
-            None => Ok(()),
-        }
-    }
-}
+pub use config::{EncoderForecasterConfig, Mode};
 
 /// A decoder: layers without input, and the 1×1 convolution of the maps of all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -415,7 +288,7 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
 }
 
 /// The channels of all `maps` `[batch, time, channels, height, width]` side by side, as images of all steps.
-fn side_by_side<T: Element>(maps: &[ArrayView5<'_, T>]) -> Result<Array4<T>, ConvLstmError> {
+pub(crate) fn side_by_side<T: Element>(maps: &[ArrayView5<'_, T>]) -> Result<Array4<T>, ConvLstmError> {
     let failed = |_| ConvLstmError::Parts { part: "maps of all layers".to_owned(), expected: "one size" };
     let joined = concatenate(Axis(2), maps).map_err(failed)?;
     let (batch, steps, channels, height, width) = joined.dim();
