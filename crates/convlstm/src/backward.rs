@@ -7,14 +7,14 @@
 use std::ops::Range;
 
 use conv2d::convolve_backward_weight;
-use ndarray::{Array3, Array4, Array5, ArrayView3, ArrayView5, ArrayViewMut3, Axis, s};
+use ndarray::{Array3, Array4, Array5, ArrayView5, Axis, s};
 use rayon::prelude::*;
 use tensor_ops::{Element, check_axis};
 
-use crate::cell::{MAPS, StepBackward, for_each_band};
+use crate::cell::MAPS;
 use crate::forward::LayerTrace;
 use crate::gradients::SequenceGradients;
-use crate::packed::{PackedBackward, PackedDirection, PackedStack};
+use crate::packed::{PackedBackward, PackedStack};
 use crate::sequence::{Order, Record, Sequence, Slots};
 use crate::state::GRAD_FINAL;
 use crate::weights::zeros;
@@ -22,6 +22,10 @@ use crate::{
     Cell, ConvLstmError, ConvRecurrent, LayerConfig, LayerWeights, RecurrentGradients, RecurrentState, RecurrentTrace,
     TraceMemory,
 };
+
+mod pass;
+
+pub(crate) use pass::SequencePass;
 
 /// The elements of the gradients of sums that are kept until the gradients of the weights are summed.
 const SECTION_ELEMENTS: usize = 1 << 24;
@@ -41,7 +45,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
     /// - `grad_output`: `[batch, time, channels, height, width]`, any strides; not read beyond the lengths
     ///
     /// # Errors
-    /// [`ConvLstmError`] if a shape does not fit the trace.
+    /// [`ConvLstmError`] if a shape does not fit the trace, or the trace is that of another configuration.
     pub fn backward(
         &self,
         trace: &RecurrentTrace<T>,
@@ -66,7 +70,8 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
     ) -> Result<RecurrentGradients<T, C>, ConvLstmError> {
         let config = self.config();
         let shape = trace.shape;
-        check_axis(C::NAME, "layers of the trace", config.layers.len(), trace.layers.len())?;
+        let packed = PackedStack::new(self, shape.size, shape.batch)?;
+        trace.check(config, &packed)?;
         check_axis(C::NAME, "layers of grad_output", config.layers.len(), grad_outputs.len())?;
         for (layer, gradient) in trace.layers.iter().zip(grad_outputs) {
             for axis in 0..5 {
@@ -75,7 +80,6 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
                 }
             }
         }
-        let packed = PackedStack::new(self, shape.size, shape.batch)?;
         if let Some(grad_final) = grad_final {
             grad_final.check::<C>(GRAD_FINAL, &packed.directions, shape.batch)?;
         }
@@ -103,13 +107,13 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
 }
 
 /// The way back through one layer.
-struct LayerPass<'a, T, C> {
-    layers: &'a ConvRecurrent<T, C>,
-    trace: &'a RecurrentTrace<T>,
-    packed: &'a PackedStack<T>,
-    layer: usize,
+pub(crate) struct LayerPass<'a, T, C> {
+    pub(crate) layers: &'a ConvRecurrent<T, C>,
+    pub(crate) trace: &'a RecurrentTrace<T>,
+    pub(crate) packed: &'a PackedStack<T>,
+    pub(crate) layer: usize,
     /// What the layer read.
-    below: Option<ArrayView5<'a, T>>,
+    pub(crate) below: Option<ArrayView5<'a, T>>,
 }
 
 impl<T: Element, C: Cell> LayerPass<'_, T, C> {
@@ -190,7 +194,7 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
             };
             let runs = grad_maps.outer_iter_mut().zip(grad_hidden.outer_iter_mut());
             let runs = runs.zip(grad_cell.outer_iter_mut()).zip(&mut sums).enumerate();
-            let mut runs: Vec<_> = runs
+            let runs: Vec<_> = runs
                 .map(|(sequence, (((grad_maps, grad_hidden), grad_cell), sums))| SequencePass {
                     sequence,
                     layer,
@@ -203,24 +207,24 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
                     hidden: hidden.index_axis(Axis(0), sequence),
                     cell: records[usize::from(reverse)].cell.index_axis(Axis(0), sequence),
                     record: maps,
-                    grad_output: grad_output.index_axis(Axis(0), sequence),
-                    grad_below: None,
                     grad_maps,
                     grad_hidden,
                     grad_cell,
                     sums,
                 })
                 .collect();
-            if let Some(grad_below) = &mut grad_below {
-                for (run, grad_below) in runs.iter_mut().zip(grad_below.outer_iter_mut()) {
-                    run.grad_below = Some(grad_below);
-                }
-            }
-            let add = reverse;
-            runs.into_par_iter().try_for_each(|mut run| {
-                let steps = steps.start..steps.end.min(run.order.length);
-                let first = steps.start;
-                steps.rev().try_for_each(|step| run.retreat(step, step - first, add))
+            let mut of_below: Vec<_> = match &mut grad_below {
+                Some(grad_below) => grad_below.outer_iter_mut().map(Some).collect(),
+                None => (0..batch).map(|_| None).collect(),
+            };
+            runs.into_par_iter().zip(&mut of_below).try_for_each(|(mut run, of_below)| {
+                let grad_output = grad_output.index_axis(Axis(0), run.sequence);
+                (steps.start..steps.end.min(run.order.length)).rev().try_for_each(|step| {
+                    let time = run.order.time(step);
+                    let of_below = of_below.as_mut().map(|maps| maps.index_axis_mut(Axis(0), time));
+                    // The second direction adds to what the first has written.
+                    run.retreat(step, step - steps.start, grad_output.index_axis(Axis(0), time), of_below, reverse)
+                })
             })?;
             let target = &mut gradients.parameters.directions[index];
             self.add_weights(index, &orders, steps, hidden, maps, &grad_maps, target)?;
@@ -268,7 +272,7 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
     }
 
     /// Adds the gradients of the weights over a section of steps.
-    fn add_weights(
+    pub(crate) fn add_weights(
         &self,
         index: usize,
         orders: &[Order],
@@ -315,86 +319,6 @@ impl<T: Element, C: Cell> LayerPass<'_, T, C> {
         if C::separate_gates() > 0 {
             let convolution = layer.state_convolution(C::separate_gates());
             of_separate += &convolve_backward_weight(&convolution, size, &of_candidate)?;
-        }
-        Ok(())
-    }
-}
-
-/// The way back through one sequence in one direction of one layer.
-struct SequencePass<'a, T, C> {
-    sequence: usize,
-    layer: &'a LayerConfig<C>,
-    direction: &'a PackedDirection<T>,
-    backward: &'a PackedBackward<T>,
-    order: Order,
-    truncate: Option<usize>,
-    initial: Option<(ArrayView3<'a, T>, Option<ArrayView3<'a, T>>)>,
-    nothing: ArrayView3<'a, T>,
-    /// `[time, channels, height, width]`
-    hidden: ndarray::ArrayView4<'a, T>,
-    /// `[step, channels, height, width]`
-    cell: ndarray::ArrayView4<'a, T>,
-    record: &'a Record<T>,
-    /// `[time, channels, height, width]`
-    grad_output: ndarray::ArrayView4<'a, T>,
-    grad_below: Option<ndarray::ArrayViewMut4<'a, T>>,
-    /// `[slot, maps, height, width]`
-    grad_maps: ndarray::ArrayViewMut4<'a, T>,
-    /// The gradients of the states from the step that follows.
-    grad_hidden: ArrayViewMut3<'a, T>,
-    grad_cell: ArrayViewMut3<'a, T>,
-    sums: &'a mut SequenceGradients<T>,
-}
-
-impl<T: Element, C: Cell> SequencePass<'_, T, C> {
-    fn retreat(&mut self, step: usize, slot: usize, add: bool) -> Result<(), ConvLstmError> {
-        let time = self.order.time(step);
-        let record = self.record;
-        let (slots, sequence) = (record.maps.dim().1, self.sequence);
-        let (previous_hidden, previous_cell) = match (step.checked_sub(1), self.initial) {
-            (Some(before), _) => {
-                (self.hidden.index_axis(Axis(0), self.order.time(before)), self.cell.index_axis(Axis(0), before))
-            }
-            (None, Some((hidden, cell))) => (hidden, cell.unwrap_or(self.nothing)),
-            (None, None) => (self.nothing, self.nothing),
-        };
-        let (channels, height, width) = self.nothing.dim();
-        let mut grad_maps = self.grad_maps.index_axis_mut(Axis(0), slot);
-        tensor_ops::with_scratch(channels * height * width, |scratch| {
-            let mut grad_hidden =
-                ArrayViewMut3::from_shape((channels, height, width), scratch).expect("a buffer of this size");
-            ndarray::Zip::from(&mut grad_hidden)
-                .and(&self.grad_output.index_axis(Axis(0), time))
-                .and(&self.grad_hidden)
-                .for_each(|sum, &outside, &after| *sum = outside + after);
-            self.layer.cell.retreat(
-                self.direction,
-                self.backward,
-                StepBackward {
-                    previous_hidden,
-                    previous_cell,
-                    cell: self.cell.index_axis(Axis(0), step),
-                    maps: record.maps.slice(s![sequence, step % slots, .., .., ..]),
-                    normalised: record.normalised.slice(s![sequence, step % slots, .., .., ..]),
-                    inverse_deviations: record.inverse_deviations.slice(s![sequence, step % slots, ..]),
-                    grad_hidden: grad_hidden.view(),
-                    grad_cell: self.grad_cell.view_mut(),
-                    grad_maps: grad_maps.view_mut(),
-                    grad_previous: self.grad_hidden.view_mut(),
-                    sums: self.sums,
-                },
-            )
-        })?;
-        if let (Some(convolution), Some(grad_below)) = (&self.backward.input, &mut self.grad_below) {
-            let gates = grad_maps.slice(s![..C::GATES * channels, .., ..]);
-            let target = grad_below.index_axis_mut(Axis(0), time);
-            for_each_band([target], 0, convolution.band_rows(), &|first_row, [band]| {
-                Ok(convolution.backward_band(gates, first_row, add, band)?)
-            })?;
-        }
-        if self.truncate.is_some_and(|length| step > 0 && step.is_multiple_of(length)) {
-            self.grad_hidden.fill(T::zero());
-            self.grad_cell.fill(T::zero());
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use ndarray::{Array3, Array5, ArrayView4, ArrayView5, Axis, s};
 use rayon::prelude::*;
 use tensor_ops::{Element, check_axis, check_lengths, check_not_empty};
 
+use crate::config::invalid;
 use crate::packed::PackedStack;
-use crate::sequence::{Order, Record, Sequence, Slots};
+use crate::sequence::{Order, Record, RecordShapes, Sequence, Slots};
 use crate::state::INITIAL;
 use crate::weights::zeros;
-use crate::{Cell, ConvLstmError, ConvRecurrent, RecurrentState};
+use crate::{Cell, ConvLstmError, ConvRecurrent, RecurrentConfig, RecurrentState};
 
 /// What [`ConvRecurrent::backward`] needs of a forward pass.
 #[derive(Clone, Debug)]
@@ -31,6 +32,38 @@ impl<T> RecurrentTrace<T> {
     /// The output of every layer, `[batch, time, channels, height, width]`.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = ArrayView5<'_, T>> {
         self.layers.iter().map(|layer| layer.output.view())
+    }
+}
+
+impl<T: Element> RecurrentTrace<T> {
+    /// Checks that the arrays are what a forward pass of `config` keeps.
+    pub(crate) fn check<C: Cell>(
+        &self,
+        config: &RecurrentConfig<C>,
+        packed: &PackedStack<T>,
+    ) -> Result<(), ConvLstmError> {
+        let Shape { batch, time, .. } = self.shape;
+        let slots = Slots::training(config.memory, time);
+        let fits = |(index, trace): (usize, &LayerTrace<T>)| {
+            let (layer, [height, width]) = (&config.layers[index], packed.sizes[index]);
+            let directions = &packed.directions[index * config.directions()..][..config.directions()];
+            trace.output.shape() == [batch, time, config.layer_output_channels(index), height, width]
+                && trace.records.len() == directions.len()
+                && trace
+                    .records
+                    .iter()
+                    .zip(directions)
+                    .all(|(record, direction)| record.has(&RecordShapes::new(&layer.cell, direction, batch, slots)))
+        };
+        let input_channels = self.input.as_ref().map_or(0, |input| input.dim().2);
+        if self.layers.len() != config.layers.len()
+            || input_channels != config.input_channels
+            || !self.layers.iter().enumerate().all(fits)
+        {
+            let requirement = "that of a forward pass with the same configuration";
+            return Err(invalid::<C>("trace", requirement, "another configuration"));
+        }
+        Ok(())
     }
 }
 

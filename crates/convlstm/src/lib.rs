@@ -47,8 +47,9 @@
 //!
 //! # Models
 //!
-//! [`EncoderForecaster`] reads known frames and says those of the future, in the two ways of [`Mode`]; [`patchify`] cuts frames
-//! into patches, which makes maps small and channels many.
+//! [`EncoderForecaster`] reads known frames and says those of the future, in the two ways of [`Mode`]. [`NextFrame`] says the next
+//! frame at every step and goes on by reading what it has said; [`ScheduledSampling`] is how it learns to. [`patchify`] cuts
+//! frames into patches, which makes maps small and channels many.
 //!
 //! # What holds exactly
 //!
@@ -74,8 +75,10 @@ mod forward;
 mod gradients;
 mod import;
 mod memory;
+mod next_frame;
 mod packed;
 mod patches;
+mod sampling;
 mod sequence;
 mod state;
 mod stream;
@@ -88,7 +91,9 @@ pub use forecaster::{Decoder, EncoderForecaster, EncoderForecasterConfig, Encode
 pub use forward::RecurrentTrace;
 pub use gradients::RecurrentGradients;
 pub use memory::MemoryEstimate;
+pub use next_frame::{Feedback, NextFrame, NextFrameConfig, NextFrameTrace, OutputMaps};
 pub use patches::{patched_size, patchify, unpatchify};
+pub use sampling::ScheduledSampling;
 pub use state::RecurrentState;
 pub use stream::{PackedRecurrent, RecurrentStream};
 pub use weights::{ConvRecurrent, LayerWeights};

@@ -5,7 +5,6 @@ use std::fmt;
 use tensor_ops::Element;
 
 use crate::cell::MAPS;
-use crate::forward::Shape;
 use crate::{Cell, ConvLstmError, RecurrentConfig, TraceMemory};
 
 /// The bytes of the arrays of a pass. Buffers of threads, a few hundred kilobytes each, are not counted.
@@ -15,7 +14,7 @@ pub struct MemoryEstimate {
     pub parameters: u64,
     /// The parameters in the order of the kernels.
     pub packed: u64,
-    /// The outputs of all layers, which the trace keeps, or of two layers where there is none.
+    /// The outputs of all layers, which the trace keeps, or of two layers where there is none, and the final states.
     pub outputs: u64,
     /// Cell values and gates that the trace keeps, or that a forward pass needs to go on.
     pub trace: u64,
@@ -74,25 +73,28 @@ impl<C: Cell> RecurrentConfig<C> {
         let bytes = |factors: &[usize]| {
             factors.iter().fold(size_of::<T>() as u64, |product, &factor| product.saturating_mul(factor as u64))
         };
-        let shape = Shape { batch, time, size };
         let mut estimate = MemoryEstimate::default();
+        let (mut states, mut read_size) = (0_u64, size);
         for (index, (layer, &[height, width])) in self.layers.iter().zip(&sizes).enumerate() {
             let (channels, directions) = (layer.hidden_channels, self.directions());
             let inputs = self.layer_input_channels(index);
             let input_weights = inputs * layer.input_kernel[0] * layer.input_kernel[1];
             let state_weights = channels * layer.state_kernel[0] * layer.state_kernel[1];
             let weights = bytes(&[directions, C::GATES, channels, input_weights + state_weights]);
-            let maps =
-                |slots: usize, maps: usize| bytes(&[shape.batch, slots, directions, maps, channels, height, width]);
+            let maps = |slots: usize, maps: usize| bytes(&[batch, slots, directions, maps, channels, height, width]);
             let cell = usize::from(C::HAS_CELL);
             let normalised = if layer.cell.normalisation_groups() > 0 { C::GATES } else { 0 };
             let needed = if layer.cell.needs_maps() { MAPS + normalised } else { 0 };
             estimate.parameters = estimate.parameters.saturating_add(weights);
             estimate.packed = estimate.packed.saturating_add(weights);
-            let output = maps(time, 1);
+            let (output, state) = (maps(time, 1), maps(1, 1 + cell));
+            let below = bytes(&[batch, time, inputs, read_size[0], read_size[1]]);
+            read_size = [height, width];
+            states = states.saturating_add(state);
             if !training {
                 // The layer below is let go once the one above is done.
-                estimate.outputs = estimate.outputs.max(output.saturating_add(maps(time, 1)));
+                let below = if index == 0 { 0 } else { below };
+                estimate.outputs = estimate.outputs.max(output.saturating_add(below));
                 estimate.trace = estimate.trace.max(maps(2, cell).saturating_add(maps(1, needed)));
                 continue;
             }
@@ -102,19 +104,24 @@ impl<C: Cell> RecurrentConfig<C> {
                 TraceMemory::RecomputeGates => maps(time, cell).saturating_add(maps(1, needed)),
             };
             estimate.trace = estimate.trace.saturating_add(kept);
-            let section = crate::backward::section_steps(batch * MAPS * channels * height * width, time);
+            let section = {
+                let step = [batch, MAPS, channels, height, width];
+                crate::backward::section_steps(step.into_iter().fold(1, usize::saturating_mul), time)
+            };
             let again = if self.memory == TraceMemory::RecomputeGates { MAPS + normalised + cell + 1 } else { 0 };
-            let sections = maps(section, MAPS + again) / directions as u64;
-            let below = bytes(&[shape.batch, time, inputs, shape.size[0], shape.size[1]]);
-            estimate.backward = estimate.backward.max(sections.saturating_add(below).saturating_add(weights));
+            // One direction at a time, between the gradients of the output and of what the layer read.
+            let direction =
+                maps(section, MAPS + again).saturating_add(state).saturating_add(weights) / directions as u64;
+            estimate.backward = estimate.backward.max(direction.saturating_add(output).saturating_add(below));
         }
+        estimate.outputs = estimate.outputs.saturating_add(states);
         if training {
-            // The copy of the input, the copy of the output for the caller, and the gradient of the parameters.
+            // The copy of the input, the copy of the output for the caller, and the gradients of parameters and initial states.
             let input = bytes(&[batch, time, self.input_channels, size[0], size[1]]);
             let last = sizes.last().copied().unwrap_or(size);
             let output = bytes(&[batch, time, self.output_channels(), last[0], last[1]]);
             estimate.outputs = estimate.outputs.saturating_add(input).saturating_add(output);
-            estimate.backward = estimate.backward.saturating_add(estimate.parameters);
+            estimate.backward = estimate.backward.saturating_add(estimate.parameters).saturating_add(states);
         }
         Ok(estimate)
     }

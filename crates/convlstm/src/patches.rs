@@ -41,7 +41,8 @@ pub fn patchify<T: Element>(frames: ArrayView5<'_, T>, patch: usize) -> Result<A
         check_not_empty(NAME, axis, size)?;
     }
     let [rows, columns] = patched_size([height, width], patch);
-    let mut patches = zeros("patches", [batch, time, patch * patch * channels, rows, columns])?;
+    let patched = patch.saturating_mul(patch).saturating_mul(channels);
+    let mut patches = zeros("patches", [batch, time, patched, rows, columns])?;
     for y in 0..patch.min(height) {
         for x in 0..patch.min(width) {
             let first = (y * patch + x) * channels;
@@ -66,7 +67,7 @@ pub fn unpatchify<T: Element>(
     const NAME: &str = "unpatchify";
     check_not_empty(NAME, "patch", patch)?;
     let (batch, time, patched, rows, columns) = patches.dim();
-    if patched == 0 || !patched.is_multiple_of(patch * patch) {
+    if patched == 0 || !patched.is_multiple_of(patch.saturating_mul(patch)) {
         let requirement = "a multiple of the pixels of a patch";
         let found = format!("{patched} for a patch of {patch}");
         return Err(TensorError::InvalidOption { operation: NAME, option: "channels", requirement, found }.into());

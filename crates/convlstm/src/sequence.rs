@@ -61,17 +61,47 @@ impl<T: Element> Record<T> {
         batch: usize,
         slots: Slots,
     ) -> Result<Self, ConvLstmError> {
+        let shapes = RecordShapes::new(options, direction, batch, slots);
+        Ok(Self {
+            cell: zeros("cell values", shapes.cell)?,
+            maps: zeros("gates", shapes.maps)?,
+            normalised: zeros("normalised gates", shapes.normalised)?,
+            inverse_deviations: zeros("deviations of gates", shapes.inverse_deviations)?,
+        })
+    }
+
+    /// Whether this is a record of such shapes.
+    pub(crate) fn has(&self, shapes: &RecordShapes) -> bool {
+        self.cell.shape() == shapes.cell
+            && self.maps.shape() == shapes.maps
+            && self.normalised.shape() == shapes.normalised
+            && self.inverse_deviations.shape() == shapes.inverse_deviations
+    }
+}
+
+/// The shapes of the arrays of a [`Record`].
+#[derive(Debug)]
+pub(crate) struct RecordShapes {
+    cell: [usize; 5],
+    maps: [usize; 5],
+    normalised: [usize; 5],
+    inverse_deviations: [usize; 3],
+}
+
+impl RecordShapes {
+    /// As [`Record::new`] makes them.
+    pub(crate) fn new<C: Cell, T>(options: &C, direction: &PackedDirection<T>, batch: usize, slots: Slots) -> Self {
         let ([height, width], channels) = (direction.size, direction.hidden_channels);
         let maps = if slots.maps > 0 || options.needs_maps() { MAPS * channels } else { 0 };
         let slots = Slots { maps: slots.maps.max(1), ..slots };
         let (groups, normalised) = direction.norm.as_ref().map_or((0, 0), |norm| (norm.groups, C::GATES * channels));
         let cell = if C::HAS_CELL { channels } else { 0 };
-        Ok(Self {
-            cell: zeros("cell values", [batch, slots.cell, cell, height, width])?,
-            maps: zeros("gates", [batch, slots.maps, maps, height, width])?,
-            normalised: zeros("normalised gates", [batch, slots.maps, normalised, height, width])?,
-            inverse_deviations: zeros("deviations of gates", [batch, slots.maps, groups])?,
-        })
+        Self {
+            cell: [batch, slots.cell, cell, height, width],
+            maps: [batch, slots.maps, maps, height, width],
+            normalised: [batch, slots.maps, normalised, height, width],
+            inverse_deviations: [batch, slots.maps, groups],
+        }
     }
 }
 

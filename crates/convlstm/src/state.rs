@@ -22,13 +22,16 @@ impl<T: Element> RecurrentState<T> {
     /// # Errors
     /// As [`RecurrentConfig::map_sizes`].
     pub fn zeros<C: Cell>(config: &RecurrentConfig<C>, batch: usize, size: [usize; 2]) -> Result<Self, ConvLstmError> {
-        let mut hidden = Vec::new();
+        let (mut hidden, mut cell) = (Vec::new(), Vec::new());
         for (layer, [height, width]) in config.layers.iter().zip(config.map_sizes(size)?) {
             for _ in 0..config.directions() {
-                hidden.push(zeros("state", [batch, layer.hidden_channels, height, width])?);
+                let shape = [batch, layer.hidden_channels, height, width];
+                hidden.push(zeros("state", shape)?);
+                if C::HAS_CELL {
+                    cell.push(zeros("state", shape)?);
+                }
             }
         }
-        let cell = if C::HAS_CELL { hidden.clone() } else { Vec::new() };
         Ok(Self { hidden, cell })
     }
 
@@ -36,8 +39,8 @@ impl<T: Element> RecurrentState<T> {
         let maps = |direction: &PackedDirection<T>| {
             zeros("state", [batch, direction.hidden_channels, direction.size[0], direction.size[1]])
         };
-        let hidden = packed.iter().map(maps).collect::<Result<Vec<_>, _>>()?;
-        let cell = if C::HAS_CELL { hidden.clone() } else { Vec::new() };
+        let hidden = packed.iter().map(maps).collect::<Result<_, _>>()?;
+        let cell = packed.iter().filter(|_| C::HAS_CELL).map(maps).collect::<Result<_, _>>()?;
         Ok(Self { hidden, cell })
     }
 
