@@ -3,7 +3,8 @@
 //! The program `vidrnn` is a thin layer over this crate. A [`recipe`] decides everything about a run; the [`data`] are
 //! split, preprocessed and varied by it; the [`model`] is put together from the crates `conv2d`, `lstm` and `tensor-ops`;
 //! [`training`] fits it; and the [directory of the run](run) keeps what came of it. The module [`actions`] does all of
-//! that for action recognition.
+//! that for action recognition; [`forecasting`] trains networks that continue frames, and [`forecast`] has the forecasts that
+//! need no model.
 //!
 //! ```no_run
 //! use pipeline::data::{FirActions, split};
@@ -51,6 +52,8 @@ mod book {
     mod convlstm {}
     #[doc = include_str!("../../../docs/src/lstm.md")]
     mod lstm {}
+    #[doc = include_str!("../../../docs/src/pooling.md")]
+    mod pooling {}
     #[doc = include_str!("../../../docs/src/testing.md")]
     mod testing {}
 }
