@@ -15,7 +15,9 @@ mod config;
 mod connected;
 mod convolution;
 mod forward;
+mod images;
 mod model;
+mod unrolled;
 
 pub use backward::FeaturePoolingGradients;
 pub use config::{Architecture, FeaturePoolingConfig};

@@ -5,7 +5,7 @@ use tensor_ops::{Dropout, Element, Linear, check_axis};
 
 use super::config::NAME;
 use super::connected::{self, ConnectedGradients, ConnectedTrace, rectify_gradient};
-use super::convolution::Images;
+use super::convolution::TimeWindows;
 use super::forward::{First, Pooled};
 use super::{FeaturePooling, FeaturePoolingTrace};
 use crate::PoolingError;
@@ -171,11 +171,10 @@ impl<T: Element> FeaturePooling<T> {
     ) -> Result<Option<super::TimeConvolution<T>>, PoolingError> {
         let config = self.config();
         let (Some(convolution), Some(conv2d)) = (&self.convolution, config.convolution()?) else { return Ok(None) };
-        let images = Images { config: &conv2d, size: [config.input[1], config.input[2]], clips, windows };
-        if let Some(targets) = targets {
-            images.backward_input(convolution, gradient, targets)?;
-        }
-        Ok(Some(images.backward_parameters(gradient)?))
+        let size = [config.input[1], config.input[2]];
+        let (stride, reducer) = (config.window().map_or(1, |window| window.stride), config.reducer);
+        let windows = TimeWindows { config: &conv2d, size, clips, windows, stride, reducer };
+        Ok(Some(windows.backward(convolution, gradient, targets)?))
     }
 }
 

@@ -4,24 +4,19 @@
 //!
 //! `y[w, m, i, j] = max(0, b[m] + Σ_{c, t, k, l} W[m, c, t, k, l] · x[w·s + t, c, i + k − top, j + l − left])`
 //!
-//! with zeros around the maps, and behind the end of a clip shorter than a window. The frames of a window lie one behind
-//! the other, so a window is an image of F times as many channels, which the two-dimensional convolution reads in place.
+//! with zeros around the maps, and behind the end of a clip shorter than a window.
 
-use std::borrow::Cow;
-use std::ops::Range;
-
-use conv2d::{Conv2dConfig, PackedConv2d, PackedConv2dBackward, convolve_backward_weight};
-use ndarray::{
-    Array1, Array2, Array4, Array5, ArrayView3, ArrayViewD, ArrayViewMut2, ArrayViewMut3, ArrayViewMutD, Axis, s,
-};
+use conv2d::Conv2dConfig;
+use ndarray::{Array1, Array2, Array4, Array5, ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, Axis, s};
 use rayon::prelude::*;
-use tensor_ops::{Element, Parameters, Start, check_axis, vecmath, with_scratch};
+use tensor_ops::{Element, Parameters, check_axis};
 
 use super::config::NAME;
-use super::connected::for_each_part;
-use crate::PoolingError;
+use super::images::Images;
+use super::unrolled::{SparseWindow, Unrolling};
 use crate::error::zeros;
 use crate::temporal::{Clips, Windows};
+use crate::{PoolingError, Reducer};
 
 /// The kernels of the convolution over time, and their gradient.
 ///
@@ -51,7 +46,7 @@ impl<T: Element> TimeConvolution<T> {
     }
 
     /// The weight with a window's frames as channels: `[kernels, frames · channels, kernel height, kernel width]`.
-    fn folded_weight(&self) -> Array4<T> {
+    pub(super) fn folded_weight(&self) -> Array4<T> {
         let (kernels, channels, frames, height, width) = self.weight.dim();
         let weight = self.weight.view().permuted_axes([0, 2, 1, 3, 4]);
         let weight = weight.as_standard_layout().into_owned();
@@ -71,146 +66,186 @@ impl<T: Element> Parameters<T> for TimeConvolution<T> {
     }
 }
 
-/// The windows of a batch as images of one size.
-pub(super) struct Images<'a, T: Element> {
+/// The windows of a batch, and the convolution over them.
+pub(super) struct TimeWindows<'a, T: Element> {
+    /// The convolution of a window, whose frames are channels.
     pub(super) config: &'a Conv2dConfig,
     /// Height and width of the maps.
     pub(super) size: [usize; 2],
     pub(super) clips: &'a Clips<'a, T>,
     pub(super) windows: &'a Windows,
+    /// Frames from the start of a window to that of the next.
+    pub(super) stride: usize,
+    /// What the outputs of the windows go to.
+    pub(super) reducer: Reducer,
 }
 
-impl<T: Element> Images<'_, T> {
-    /// The channels of all frames of a window, in the clip's memory; copied with zeros behind them where frames lack.
-    fn image(&self, clip: usize, frames: &Range<usize>) -> Cow<'_, [T]> {
-        let features = self.clips.features;
-        let values = &self.clips.clips[clip][frames.start * features..frames.end * features];
-        let length = self.config.in_channels * self.size[0] * self.size[1];
-        if values.len() == length {
-            return Cow::Borrowed(values);
-        }
-        let mut image = values.to_vec();
-        image.resize(length, T::zero());
-        Cow::Owned(image)
+/// The windows of a clip whose gradient is mostly zeros; `None` for other clips.
+type SparseClip<T> = Option<Vec<SparseWindow<T>>>;
+
+/// Windows for each value of a reducer's gradient from which the gradient counts as mostly zeros.
+const SPARSE_WINDOWS: usize = 4;
+
+/// Values of the gradient of the weights that a task sums up: a part of the second-level cache.
+const WEIGHT_BLOCK: usize = 1 << 16;
+
+impl<T: Element> TimeWindows<'_, T> {
+    fn images(&self) -> Images<'_, T> {
+        Images { config: self.config, size: self.size, clips: self.clips, windows: self.windows }
     }
 
-    /// All windows, clip by clip.
-    fn images(&self) -> Vec<Cow<'_, [T]>> {
-        let clips = self.windows.clips.iter().enumerate();
-        clips
-            .flat_map(|(clip, rows)| rows.clone().map(move |row| self.image(clip, &self.windows.frames[row])))
-            .collect()
+    fn unrolling(&self) -> Option<Unrolling> {
+        Unrolling::new(self.config, self.channels(), self.size)
     }
 
-    fn view<'v>(&self, image: &'v [T]) -> ArrayView3<'v, T> {
-        let [height, width] = self.size;
-        ArrayView3::from_shape((self.config.in_channels, height, width), image).expect("an image of the window")
+    /// Channels of a frame.
+    fn channels(&self) -> usize {
+        self.clips.features / (self.size[0] * self.size[1])
     }
 
-    /// The outputs of the windows: `[windows, kernels · height · width]`.
+    /// The rectified outputs of the windows: `[windows, kernels · height · width]`.
     pub(super) fn forward(&self, convolution: &TimeConvolution<T>) -> Result<Array2<T>, PoolingError> {
-        let [height, width] = self.size;
-        let kernels = self.config.out_channels;
-        let rows = self.windows.frames.len();
-        let mut output: Array2<T> = zeros(NAME, "output of the convolution", [rows, kernels * height * width])?;
-        let packed = PackedConv2d::new(self.config, convolution.folded_weight().view(), self.size, rows)?;
+        let (kernels, rows) = (self.config.out_channels, self.windows.frames.len());
+        let features = kernels * self.size[0] * self.size[1];
+        let mut output: Array2<T> = zeros(NAME, "output of the convolution", [rows, features])?;
+        let weight = convolution.folded_weight();
         let bias = convolution.bias.as_standard_layout();
-        let start = Start::Bias(bias.as_slice().unwrap_or_default());
-        let images = self.images();
-        let mut tasks = Vec::new();
-        for (image, row) in
-            images.iter().zip(output.as_slice_mut().unwrap_or_default().chunks_exact_mut(kernels * height * width))
-        {
-            let mut rest = ArrayViewMut3::from_shape((kernels, height, width), row).expect("a row of the output");
-            for first in (0..height).step_by(packed.band_rows()) {
-                let band;
-                (band, rest) = rest.split_at(Axis(1), packed.band_rows().min(height - first));
-                tasks.push((image, first, band));
-            }
+        let bias = bias.as_slice().unwrap_or_default();
+        let Some(unrolling) = self.unrolling() else {
+            self.images().forward(weight.view(), bias, &mut output)?;
+            return Ok(output);
+        };
+        let weights = unrolling.pack(matrix_of(&weight))?;
+        let mut rest = output.view_mut();
+        let mut tasks = Vec::with_capacity(self.clips.clips.len());
+        for (clip, rows) in self.clips.clips.iter().zip(&self.windows.clips) {
+            let output;
+            (output, rest) = rest.split_at(Axis(0), rows.len());
+            tasks.push((clip, &self.windows.frames[rows.clone()], output));
         }
-        tasks
-            .into_par_iter()
-            .try_for_each(|(image, first, band)| packed.convolve_band(self.view(image), first, start, band))?;
-        for_each_part(output.as_slice_mut().unwrap_or_default(), vecmath::relu);
+        tasks.into_par_iter().try_for_each(|(clip, windows, output)| {
+            unrolling.forward(clip, windows, self.stride, &weights, bias, output)
+        })?;
         Ok(output)
     }
 
-    /// The gradient of the kernels for that of the outputs before rectification: `[windows, kernels · height · width]`.
-    pub(super) fn backward_parameters(&self, gradient: &Array2<T>) -> Result<TimeConvolution<T>, PoolingError> {
-        let [height, width] = self.size;
-        let Conv2dConfig { in_channels, out_channels, kernel, .. } = *self.config;
-        let images = self.images();
-        let gradients = gradient.as_slice().unwrap_or_default().chunks_exact(out_channels * height * width);
-        let map =
-            |gradient| ArrayView3::from_shape((out_channels, height, width), gradient).expect("a row of the output");
-        let pairs: Vec<_> = images.iter().map(|image| self.view(image)).zip(gradients.map(map)).collect();
-        let weight = convolve_backward_weight(self.config, self.size, &pairs)?;
-        let channels = self.clips.features / (height * width);
-        let weight = weight
-            .into_shape_with_order((out_channels, in_channels / channels, channels, kernel[0], kernel[1]))
-            .expect("frames are channels side by side");
-        let weight = weight.permuted_axes([0, 2, 1, 3, 4]).as_standard_layout().into_owned();
-        let bias: Vec<T> = (0..out_channels)
+    /// The gradient of the convolution for that of the outputs before rectification, `[windows, kernels · height · width]`;
+    /// adds those of the frames to `targets`, one matrix `[at least the frames, features]` per clip.
+    pub(super) fn backward(
+        &self,
+        convolution: &TimeConvolution<T>,
+        gradient: &Array2<T>,
+        targets: Option<Vec<ArrayViewMut2<'_, T>>>,
+    ) -> Result<TimeConvolution<T>, PoolingError> {
+        let unrolling = self.unrolling();
+        let sparse = self.sparse_clips(gradient, unrolling.is_some());
+        if let Some(targets) = targets {
+            self.backward_input(convolution, gradient, unrolling.as_ref(), &sparse, targets)?;
+        }
+        let (kernels, channels, frames, height, width) = convolution.weight.dim();
+        let is_sparse = |clip: usize| sparse[clip].is_some();
+        let dense = (0..sparse.len()).filter(|&clip| !is_sparse(clip));
+        let weight = self.images().backward_weight(gradient, dense)?;
+        let weight = weight.into_shape_with_order((kernels, frames, channels, height, width));
+        let weight = weight.expect("frames are channels side by side").permuted_axes([0, 2, 1, 3, 4]);
+        let mut weight = weight.as_standard_layout().into_owned();
+        if let Some(unrolling) = unrolling.filter(|_| sparse.iter().any(Option::is_some)) {
+            self.add_sparse_weight(&unrolling, &sparse, &mut weight);
+        }
+        let positions = self.size[0] * self.size[1];
+        let bias: Vec<T> = (0..kernels)
             .into_par_iter()
-            .map(|kernel| pairs.iter().map(|(_, gradient)| gradient.index_axis(Axis(0), kernel).sum()).sum())
+            .map(|kernel| {
+                gradient
+                    .slice(s![.., kernel * positions..(kernel + 1) * positions])
+                    .rows()
+                    .into_iter()
+                    .map(|row| row.sum())
+                    .sum()
+            })
             .collect();
         Ok(TimeConvolution { weight, bias: Array1::from_vec(bias) })
     }
 
-    /// Adds the gradients of the frames to `targets`, one matrix `[at least the frames, features]` per clip.
-    pub(super) fn backward_input(
+    /// The clips whose gradient the reducer leaves mostly zeros, which depends on the number of their windows alone.
+    fn sparse_clips(&self, gradient: &Array2<T>, unrolled: bool) -> Vec<SparseClip<T>> {
+        let values = match self.reducer {
+            Reducer::Max => 1,
+            Reducer::TopKMean(count) => count,
+            _ => usize::MAX,
+        };
+        let clip = |rows: &std::ops::Range<usize>| {
+            let is_sparse = unrolled && rows.len() >= values.saturating_mul(SPARSE_WINDOWS);
+            is_sparse.then(|| {
+                let window = |row| {
+                    let gradient = gradient.row(row);
+                    let gradient =
+                        gradient.into_shape_with_order((self.config.out_channels, self.size[0] * self.size[1]));
+                    SparseWindow::new(self.windows.frames[row].clone(), gradient.expect("a row of the output"))
+                };
+                rows.clone().into_par_iter().map(window).collect()
+            })
+        };
+        self.windows.clips.iter().map(clip).collect()
+    }
+
+    fn backward_input(
         &self,
         convolution: &TimeConvolution<T>,
         gradient: &Array2<T>,
+        unrolling: Option<&Unrolling>,
+        sparse: &[SparseClip<T>],
         targets: Vec<ArrayViewMut2<'_, T>>,
     ) -> Result<(), PoolingError> {
-        let [height, width] = self.size;
-        let Conv2dConfig { in_channels, out_channels, .. } = *self.config;
-        let channels = self.clips.features / (height * width);
         let weight = convolution.folded_weight();
-        let packed = PackedConv2dBackward::new(self.config, weight.view(), self.size, targets.len())?;
-        let mut tasks = Vec::new();
-        for (clip, target) in targets.into_iter().enumerate() {
-            let frames = target.nrows();
-            let target = target.into_shape_with_order((frames * channels, height, width));
-            let mut rest = target.expect("frames are channels side by side");
-            for first in (0..height).step_by(packed.band_rows()) {
-                let band;
-                (band, rest) = rest.split_at(Axis(1), packed.band_rows().min(height - first));
-                tasks.push((clip, first, band));
+        let (mut dense, mut frames) = (Vec::new(), Vec::new());
+        for (clip, (target, sparse)) in targets.into_iter().zip(sparse).enumerate() {
+            match (sparse, unrolling) {
+                (Some(windows), Some(unrolling)) => {
+                    let met = |frame: &usize| windows.iter().any(|window| window.frames.contains(frame));
+                    let targets = target.into_slice().unwrap_or_default().chunks_exact_mut(self.clips.features);
+                    let targets = targets.enumerate().filter(|(frame, _)| met(frame));
+                    frames.extend(targets.map(|(frame, target)| (unrolling, windows, frame, target)));
+                }
+                _ => dense.push((clip, target)),
             }
         }
-        tasks.into_par_iter().try_for_each(|(clip, first, mut band): (usize, usize, ArrayViewMut3<'_, T>)| {
-            for row in self.windows.clips[clip].clone() {
-                let frames = &self.windows.frames[row];
-                let gradient = gradient.slice(s![row, ..]);
-                let gradient =
-                    gradient.into_shape_with_order((out_channels, height, width)).expect("a row of the output");
-                let target = band.slice_mut(s![frames.start * channels..frames.end * channels, .., ..]);
-                if frames.len() * channels == in_channels {
-                    packed.backward_band(gradient, first, true, target)?;
-                } else {
-                    add_short(&packed, in_channels, gradient, first, target)?;
+        frames.into_par_iter().for_each(|(unrolling, windows, frame, target)| {
+            unrolling.backward_frame(frame, windows, matrix_of(&weight), target);
+        });
+        if dense.is_empty() { Ok(()) } else { self.images().backward_input(weight.view(), gradient, dense) }
+    }
+
+    /// Adds the part of the sparse clips to the gradient of the weight, frame by frame and block by block of channels.
+    fn add_sparse_weight(&self, unrolling: &Unrolling, sparse: &[SparseClip<T>], weight: &mut Array5<T>) {
+        let (kernels, channels, frames, height, width) = weight.dim();
+        let blocks = channels.div_ceil((WEIGHT_BLOCK / (kernels * height * width)).clamp(1, channels));
+        let block = channels.div_ceil(blocks);
+        let blocks = channels.div_ceil(block);
+        let sums: Vec<Vec<T>> = (0..frames * blocks)
+            .into_par_iter()
+            .map(|task| {
+                let first = task % blocks * block;
+                let channels = first..channels.min(first + block);
+                let mut sums = vec![T::zero(); kernels * channels.len() * height * width];
+                for (clip, windows) in self.clips.clips.iter().zip(sparse) {
+                    let Some(windows) = windows else { continue };
+                    unrolling.backward_weight(clip, windows, task / blocks, channels.clone(), &mut sums);
                 }
-            }
-            Ok(())
-        })
+                sums
+            })
+            .collect();
+        for (task, sums) in sums.iter().enumerate() {
+            let (frame, first) = (task / blocks, task % blocks * block);
+            let end = channels.min(first + block);
+            let mut target = weight.slice_mut(s![.., first..end, frame, .., ..]);
+            target.iter_mut().zip(sums).for_each(|(target, &sum)| *target += sum);
+        }
     }
 }
 
-/// Adds the gradient of a window that has fewer frames than the convolution, whose others are zeros.
-fn add_short<T: Element>(
-    packed: &PackedConv2dBackward<T>,
-    in_channels: usize,
-    gradient: ArrayView3<'_, T>,
-    first: usize,
-    mut target: ArrayViewMut3<'_, T>,
-) -> Result<(), PoolingError> {
-    let (channels, rows, width) = target.dim();
-    with_scratch(in_channels * rows * width, |scratch| {
-        let mut whole = ArrayViewMut3::from_shape((in_channels, rows, width), scratch).expect("as long as the band");
-        packed.backward_band(gradient, first, false, whole.view_mut())?;
-        target += &whole.slice(s![..channels, .., ..]);
-        Ok(())
-    })
+/// The weight of every kernel as a row.
+fn matrix_of<T: Element>(weight: &Array4<T>) -> ArrayView2<'_, T> {
+    let kernels = weight.dim().0;
+    weight.view().into_shape_with_order((kernels, weight.len() / kernels)).expect("a weight in standard layout")
 }

@@ -8,7 +8,7 @@ use tensor_ops::{Dropout, Element, check_axis};
 
 use super::config::NAME;
 use super::connected::{self, ConnectedTrace};
-use super::convolution::Images;
+use super::convolution::TimeWindows;
 use super::{Architecture, FeaturePooling, FeaturePoolingConfig};
 use crate::PoolingError;
 use crate::temporal::{Clips, Windows, check_sequences, pack, reduce};
@@ -147,7 +147,9 @@ impl<T: Element> FeaturePooling<T> {
         let counts = windows.counts();
         if let (Some(convolution), Some(conv2d)) = (&self.convolution, config.convolution()?) {
             let size = [config.input[1], config.input[2]];
-            let rows = Images { config: &conv2d, size, clips: &clips, windows: &windows }.forward(convolution)?;
+            let (stride, reducer) = (config.window().map_or(1, |window| window.stride), config.reducer);
+            let of_time = TimeWindows { config: &conv2d, size, clips: &clips, windows: &windows, stride, reducer };
+            let rows = of_time.forward(convolution)?;
             return Ok((CowArray::from(rows), counts, First::Convolved(windows, clips)));
         }
         let (rows, steps) = reduce(NAME, config.reducer, &clips, &windows, keep)?;

@@ -14,21 +14,27 @@ const WINDOW: TemporalWindow = TemporalWindow { frames: 4, stride: 2 };
 const REDUCERS: [Reducer; 5] =
     [Reducer::Max, Reducer::Mean, Reducer::Sum, Reducer::TopKMean(3), Reducer::SoftmaxWeighted { sharpness: 1.5 }];
 
-/// All architectures with all reducers, with work for many threads, on maps of `[4, 6, 7]`.
+/// All architectures with all reducers, with work for many threads, on small maps; and convolutions with many windows, and
+/// on maps too wide to be unrolled.
 fn configurations(windows: usize) -> Vec<FeaturePoolingConfig> {
+    let dense = TemporalWindow { frames: 4, stride: 1 };
+    let convolution = |window| Architecture::TimeDomain { window, kernels: 9, kernel: [3, 3] };
     let architectures = [
         (Architecture::Conv, vec![], vec![40]),
         (Architecture::Late, vec![50, 40], vec![]),
         (Architecture::Slow { window: WINDOW }, vec![50], vec![40]),
         (Architecture::Local { window: WINDOW, windows }, vec![50], vec![40]),
-        (Architecture::TimeDomain { window: WINDOW, kernels: 9, kernel: [3, 3] }, vec![], vec![40]),
+        (convolution(WINDOW), vec![], vec![40]),
+        (convolution(dense), vec![], vec![]),
     ];
-    let architectures = architectures.into_iter();
+    let architectures = architectures.map(|architecture| (architecture, [4, 6, 7])).into_iter();
+    let wide = ((convolution(dense), vec![], vec![]), [2, 3, 18]);
     architectures
-        .flat_map(|(architecture, shared, hidden)| {
+        .chain([wide])
+        .flat_map(|((architecture, shared, hidden), input)| {
             REDUCERS.map(|reducer| FeaturePoolingConfig {
                 architecture,
-                input: [4, 6, 7],
+                input,
                 shared: shared.clone(),
                 hidden: hidden.clone(),
                 classes: 5,
@@ -41,6 +47,11 @@ fn configurations(windows: usize) -> Vec<FeaturePoolingConfig> {
 
 fn new<T: Element>(config: &FeaturePoolingConfig) -> FeaturePooling<T> {
     FeaturePooling::new(config.clone(), &mut StdRng::seed_from_u64(1)).unwrap()
+}
+
+fn clips<T: Element>(config: &FeaturePoolingConfig, batch: usize, time: usize) -> Array5<T> {
+    let [channels, height, width] = config.input;
+    seeded_array((batch, time, channels, height, width), 2)
 }
 
 fn generator() -> StdRng {
@@ -71,7 +82,7 @@ fn any_number_of_threads_architectures() {
     configurations.push(FeaturePoolingConfig { dropout: 0.5, ..configurations[5].clone() });
     run_cases(configurations, |config| {
         let model = new::<f32>(config);
-        let (input, grad) = (seeded_array((5, 15, 4, 6, 7), 2), seeded_array((5, 5), 3));
+        let (input, grad) = (clips(config, 5, 15), seeded_array((5, 5), 3));
         let lengths = if is_local(config) { [15, 14, 15, 14, 15] } else { [15, 3, 9, 1, 12] };
         assert_independent_of_threads(|| all(&model, &input, Some(&lengths), &grad));
     });
@@ -111,7 +122,7 @@ fn alone_and_padded<T: Element>(config: &FeaturePoolingConfig) {
     let model = new::<T>(config);
     let lengths: &[usize] = if is_local(config) { &[8, 9, 8, 9, 9] } else { &[3, 12, 1, 7, 4] };
     let time = 12;
-    let mut input: Array5<T> = seeded_array((5, time, 4, 6, 7), 2);
+    let mut input: Array5<T> = clips(config, 5, time);
     for (clip, &length) in lengths.iter().enumerate() {
         input.slice_mut(s![clip, length.., .., .., ..]).fill(T::nan());
     }
@@ -205,7 +216,7 @@ fn the_order_of_frames() {
         configurations.filter(|config| matches!(config.reducer, Reducer::Max | Reducer::TopKMean(_))),
         |config| {
             let model = new::<f64>(config);
-            let input: Array5<f64> = seeded_array((3, 11, 4, 6, 7), 2);
+            let input: Array5<f64> = clips(config, 3, 11);
             let scores = model.forward(input.view(), None).unwrap();
             let of_reversed = model.forward(reversed(&input).view(), None).unwrap();
             if matches!(config.architecture, Architecture::Conv | Architecture::Late) {
@@ -260,7 +271,8 @@ fn time_domain_of_a_short_clip() {
 fn any_strides() {
     run_cases(configurations(4), |config| {
         let model = new::<f32>(config);
-        let wide: Array5<f32> = seeded_array((3, 13, 4, 12, 7), 2);
+        let [channels, height, width] = config.input;
+        let wide: Array5<f32> = seeded_array((3, 13, channels, 2 * height, width), 2);
         let strided = wide.slice(s![.., ..11, .., ..;-2, ..]);
         let grad_wide: ndarray::Array2<f32> = seeded_array((5, 3), 3);
         let expected = all(&model, &strided.to_owned(), None, &grad_wide.t().as_standard_layout().into_owned());
@@ -269,7 +281,7 @@ fn any_strides() {
         assert_bits_equal(&scores.into_dyn(), &expected[0]);
         assert_bits_equal(&gradients.input.into_dyn(), &expected[1]);
         // Clips in order, with frames behind them that are not read.
-        let input = seeded_array::<f32, _>((3, 13, 4, 6, 7), 4);
+        let input = clips::<f32>(config, 3, 13);
         let cut = input.slice(s![.., ..11, .., .., ..]);
         let expected = model.forward(cut.to_owned().view(), None).unwrap();
         assert_bits_equal(&model.forward(cut, None).unwrap(), &expected);
