@@ -52,6 +52,8 @@ mod book {
     mod convlstm {}
     #[doc = include_str!("../../../docs/src/lstm.md")]
     mod lstm {}
+    #[doc = include_str!("../../../docs/src/attention.md")]
+    mod attention {}
     #[doc = include_str!("../../../docs/src/pooling.md")]
     mod pooling {}
     #[doc = include_str!("../../../docs/src/testing.md")]
