@@ -85,7 +85,10 @@ fn compare<T: Element>(found: &Array4<T>, expected: &Array4<T>, what: &str, conf
     let scale = expected.iter().fold(1.0, |scale: f64, value| scale.max(value.abs()));
     let tolerance = scale * if T::NAME == "f32" { 1e-5 } else { 1e-13 };
     let worst = (&found - &expected).iter().map(|difference| difference.abs()).fold(0.0, f64::max);
-    assert!(worst <= tolerance && found.iter().all(|value| !value.is_nan()), "{what} on {isa}, {config:?}: off by {worst}");
+    assert!(
+        worst <= tolerance && found.iter().all(|value| !value.is_nan()),
+        "{what} on {isa}, {config:?}: off by {worst}"
+    );
 }
 
 #[test]
