@@ -89,7 +89,7 @@ class Pool(torch.nn.Module):
         return self.pool(x)
 
 
-def benchmarks(variants):
+def benchmarks():
     features = 1024 * 7 * 7
     poolings, windows = [amax, max_values], [max_pool_2d, unfolded, stacked, stacked_max]
     wide, narrow = (BATCH, FRAMES, 1024, 7, 7), (BATCH, FRAMES, 64, 7, 7)
@@ -117,7 +117,7 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     records = {}
-    for shape, variant, make, size, forward_operations, training_operations in benchmarks(arguments.variants):
+    for shape, variant, make, size, forward_operations, training_operations in benchmarks():
         ids = {kind: f"pooling/{kind}/{shape}" for kind in ("forward", "training")}
         wanted = {k: i for k, i in ids.items() if not arguments.names or any(n in i for n in arguments.names)}
         if not wanted:
