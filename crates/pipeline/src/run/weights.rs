@@ -63,6 +63,16 @@ pub enum WeightsError {
         /// The version of the file.
         found: u32,
     },
+    /// The model was trained for something else.
+    #[error("{}: a model of the recipe `{found}`, expected one of `{expected}`", path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// The recipe that was asked for.
+        expected: &'static str,
+        /// The recipe of the model.
+        found: &'static str,
+    },
     /// The metadata do not describe a model.
     #[error("{}: metadata: {source}", path.display())]
     Metadata {
@@ -180,6 +190,10 @@ pub fn save_parameters(
 /// arrays than its own description asks for.
 pub fn load_model(path: &Path) -> Result<(ModelDescription, ActionModel<f32>), WeightsError> {
     load_with(path, |description: &ModelDescription| {
+        if description.recipe != RecipeKind::Actions {
+            let (expected, found) = (RecipeKind::Actions.name(), description.recipe.name());
+            return Err(WeightsError::Kind { path: path.to_owned(), expected, found });
+        }
         let model = description.initial_model(&mut generator(0, Purpose::Weights, 0, 0));
         model.map_err(|source| WeightsError::Model { path: path.to_owned(), source })
     })

@@ -64,7 +64,7 @@ fn wrong_files_say_what_is_wrong_and_where() {
         ("[training]\nepochs = -1", "invalid value: integer `-1`, expected usize", "epochs = -1"),
         ("[training]\nepochs = 2.5", "invalid type: floating point `2.5`, expected usize", "epochs = 2.5"),
         ("[data]\nprotocol = \"all\"", "unknown variant `all`, expected `single` or `leave-one-person-out`", "\"all\""),
-        ("recipe = \"nowcast\"", "unknown variant `nowcast`, expected `actions`", "\"nowcast\""),
+        ("recipe = \"portraits\"", "unknown variant `portraits`, expected one of `actions`", "\"portraits\""),
         ("[model.temporal.gru]\nhidden = 3", "unknown variant `gru`, expected `lstm`", "gru"),
         ("[model.temporal.lstm]\nhiden = 3", "unknown field `hiden`", "hiden = 3"),
         ("[model.encoder]\nconvolutions = [{ kernel = 3 }]", "missing field `channels`", "kernel = 3"),
@@ -86,6 +86,7 @@ fn wrong_files_say_what_is_wrong_and_where() {
 fn wrong_values_are_named() {
     let cases = [
         ("seed = 9223372036854775807", ""),
+        ("recipe = \"nowcast\"", "`recipe` must be `actions`, found nowcast"),
         ("[data]\ntest_person = 0", "`data.test_person` must be a person from 1 to 8, found 0"),
         ("[data]\ntest_person = 9", "`data.test_person` must be a person from 1 to 8, found 9"),
         ("[data]\nvalidation_fraction = 0.6", "`data.validation_fraction` must be a number from 0 to 0.5, found 0.6"),

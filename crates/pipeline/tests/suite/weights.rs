@@ -115,7 +115,8 @@ fn foreign_and_newer_files_are_refused() {
         metadata("\"format_version\":1", "\"format_version\":1,\"future\":true").contains("unknown field `future`")
     );
     assert!(metadata("\"format_version\":1,", "").contains("missing field `format_version`"));
-    assert!(metadata("\"actions\"", "\"nowcast\"").contains("unknown variant `nowcast`"));
+    assert!(metadata("\"actions\"", "\"portraits\"").contains("unknown variant `portraits`"));
+    assert_eq!(metadata("\"actions\"", "\"nowcast\""), "a model of the recipe `nowcast`, expected one of `actions`");
     assert!(metadata("{\"format_version\"", "\"format_version\"").starts_with("metadata: "));
     assert_eq!(metadata("\"features\":6", "\"features\":0"), "`model.encoder.features` must be 1 to 16384, found 0");
     assert_eq!(
