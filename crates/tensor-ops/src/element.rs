@@ -5,6 +5,7 @@ use std::iter::Sum;
 use ndarray::NdFloat;
 
 use crate::correlation::CorrelationKernels;
+use crate::gate_maps::GateMapKernels;
 use crate::gemm::RawGemm;
 use crate::packed::PackedKernels;
 use crate::simd::Dispatch;
@@ -15,7 +16,16 @@ use crate::vecmath::VectorMath;
 /// Sealed: other types cannot implement it.
 #[expect(private_bounds, reason = "supertraits that other crates cannot name seal the trait")]
 pub trait Element:
-    NdFloat + Sum + Default + Dispatch + RawGemm + PackedKernels + CorrelationKernels + VectorMath + 'static
+    NdFloat
+    + Sum
+    + Default
+    + Dispatch
+    + RawGemm
+    + PackedKernels
+    + CorrelationKernels
+    + GateMapKernels
+    + VectorMath
+    + 'static
 {
     /// The name of the type, as messages and files spell it.
     const NAME: &'static str;

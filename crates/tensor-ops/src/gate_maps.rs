@@ -6,7 +6,7 @@
 
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 
-use crate::simd::Simd;
+use crate::simd::{Dispatch, Simd};
 use crate::vecmath::{load_part, store_part};
 use crate::{Element, TensorError, check_axis};
 
@@ -15,8 +15,39 @@ mod lstm;
 #[cfg(test)]
 mod tests;
 
+use gru::{GruBackward, GruForward};
 pub use gru::{GruMaps, GruMapsBackward, gru_maps, gru_maps_backward, gru_reset_maps, gru_reset_maps_backward};
+use lstm::{LstmBackward, LstmForward};
 pub use lstm::{LstmMaps, LstmMapsBackward, MapPeepholes, lstm_maps, lstm_maps_backward};
+
+/// Entries per element type: with them the kernels are compiled in this crate, not again in every crate that uses them.
+pub(crate) trait GateMapKernels: Sized {
+    fn run_lstm_maps(kernel: LstmForward<'_, Self>);
+    fn run_lstm_maps_backward(kernel: LstmBackward<'_, Self>);
+    fn run_gru_maps(kernel: GruForward<'_, Self>);
+    fn run_gru_maps_backward(kernel: GruBackward<'_, Self>);
+}
+
+macro_rules! impl_gate_map_kernels {
+    ($($element:ty),*) => {$(
+        impl GateMapKernels for $element {
+            fn run_lstm_maps(kernel: LstmForward<'_, Self>) {
+                Self::dispatch(kernel);
+            }
+            fn run_lstm_maps_backward(kernel: LstmBackward<'_, Self>) {
+                Self::dispatch(kernel);
+            }
+            fn run_gru_maps(kernel: GruForward<'_, Self>) {
+                Self::dispatch(kernel);
+            }
+            fn run_gru_maps_backward(kernel: GruBackward<'_, Self>) {
+                Self::dispatch(kernel);
+            }
+        }
+    )*};
+}
+
+impl_gate_map_kernels!(f32, f64);
 
 /// Calls `work` on one vector of all slices after the other and writes its results to `targets`, whose values it is given
 /// too. What does not fill a vector takes the same instructions.

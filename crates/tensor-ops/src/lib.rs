@@ -45,7 +45,6 @@ mod batch_norm;
 mod correlation;
 mod dropout;
 mod element;
-mod element_job;
 mod error;
 mod gate_maps;
 mod gemm;

@@ -9,8 +9,7 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{check_maps, for_each_vector, row, row_mut, slope, split_maps, tanh_slope};
-use crate::element_job::{ElementJob, on_element_type};
-use crate::simd::{Dispatch, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 use crate::vecmath::{sigmoid_vector, tanh_vector};
 use crate::{Element, TensorError};
 
@@ -41,7 +40,7 @@ pub struct GruMaps<'a, T> {
 /// not lie side by side.
 pub fn gru_reset_maps<T: Element>(maps: GruMaps<'_, T>) -> Result<(), TensorError> {
     maps.check("gru_reset_maps")?;
-    on_element_type(Forward { maps, stage: Stage::Reset });
+    T::run_gru_maps(GruForward { maps, stage: Stage::Reset });
     Ok(())
 }
 
@@ -55,7 +54,7 @@ pub fn gru_reset_maps<T: Element>(maps: GruMaps<'_, T>) -> Result<(), TensorErro
 /// As [`gru_reset_maps`].
 pub fn gru_maps<T: Element>(maps: GruMaps<'_, T>) -> Result<(), TensorError> {
     maps.check("gru_maps")?;
-    on_element_type(Forward { maps, stage: Stage::State });
+    T::run_gru_maps(GruForward { maps, stage: Stage::State });
     Ok(())
 }
 
@@ -100,7 +99,7 @@ pub struct GruMapsBackward<'a, T> {
 /// As [`gru_reset_maps`].
 pub fn gru_maps_backward<T: Element>(maps: GruMapsBackward<'_, T>) -> Result<(), TensorError> {
     maps.check("gru_maps_backward")?;
-    on_element_type(Backward { maps, stage: Stage::State });
+    T::run_gru_maps_backward(GruBackward { maps, stage: Stage::State });
     Ok(())
 }
 
@@ -114,7 +113,7 @@ pub fn gru_maps_backward<T: Element>(maps: GruMapsBackward<'_, T>) -> Result<(),
 /// As [`gru_reset_maps`].
 pub fn gru_reset_maps_backward<T: Element>(maps: GruMapsBackward<'_, T>) -> Result<(), TensorError> {
     maps.check("gru_reset_maps_backward")?;
-    on_element_type(Backward { maps, stage: Stage::Reset });
+    T::run_gru_maps_backward(GruBackward { maps, stage: Stage::Reset });
     Ok(())
 }
 
@@ -139,24 +138,13 @@ enum Stage {
     State,
 }
 
-struct Forward<'a, T> {
+/// The kernel of [`gru_reset_maps`] and [`gru_maps`].
+pub(crate) struct GruForward<'a, T> {
     maps: GruMaps<'a, T>,
     stage: Stage,
 }
 
-impl<'a, T: Element> ElementJob<T> for Forward<'a, T> {
-    type Of<E: Element> = Forward<'a, E>;
-
-    fn run_f32(job: Forward<'a, f32>) {
-        f32::dispatch(job);
-    }
-
-    fn run_f64(job: Forward<'a, f64>) {
-        f64::dispatch(job);
-    }
-}
-
-impl<T: Element> Kernel<T> for Forward<'_, T> {
+impl<T: Element> Kernel<T> for GruForward<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -197,24 +185,13 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
     }
 }
 
-struct Backward<'a, T> {
+/// The kernel of [`gru_maps_backward`] and [`gru_reset_maps_backward`].
+pub(crate) struct GruBackward<'a, T> {
     maps: GruMapsBackward<'a, T>,
     stage: Stage,
 }
 
-impl<'a, T: Element> ElementJob<T> for Backward<'a, T> {
-    type Of<E: Element> = Backward<'a, E>;
-
-    fn run_f32(job: Backward<'a, f32>) {
-        f32::dispatch(job);
-    }
-
-    fn run_f64(job: Backward<'a, f64>) {
-        f64::dispatch(job);
-    }
-}
-
-impl<T: Element> Kernel<T> for Backward<'_, T> {
+impl<T: Element> Kernel<T> for GruBackward<'_, T> {
     type Output = ();
 
     #[inline(always)]

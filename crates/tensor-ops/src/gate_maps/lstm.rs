@@ -3,9 +3,8 @@
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 
 use super::{check_maps, for_each_vector, row, row_mut, slope, split_maps, tanh_slope};
-use crate::element_job::{ElementJob, on_element_type};
 use crate::packed::GATES;
-use crate::simd::{Dispatch, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 use crate::vecmath::{sigmoid_vector, tanh_vector};
 use crate::{Element, TensorError, check_axis};
 
@@ -60,7 +59,7 @@ pub fn lstm_maps<T: Element>(maps: LstmMaps<'_, T>) -> Result<(), TensorError> {
     check_maps(NAME, ["cell channels", "cell positions"], &maps.cell.view(), shape)?;
     check_maps(NAME, ["hidden channels", "hidden positions"], &maps.hidden.view(), shape)?;
     maps.peepholes.check(NAME, shape)?;
-    on_element_type(Forward(maps));
+    T::run_lstm_maps(LstmForward(maps));
     Ok(())
 }
 
@@ -104,7 +103,7 @@ pub fn lstm_maps_backward<T: Element>(maps: LstmMapsBackward<'_, T>) -> Result<(
     check_maps(NAME, ["cell gradient channels", "cell gradient positions"], &maps.grad_cell.view(), shape)?;
     check_maps(NAME, ["gate gradient channels", "gate gradient positions"], &maps.grad_gates.view(), gates)?;
     maps.peepholes.check(NAME, shape)?;
-    on_element_type(Backward(maps));
+    T::run_lstm_maps_backward(LstmBackward(maps));
     Ok(())
 }
 
@@ -131,21 +130,10 @@ impl<'a, T: Element> MapPeepholes<'a, T> {
     }
 }
 
-pub(super) struct Forward<'a, T>(pub(super) LstmMaps<'a, T>);
+/// The kernel of [`lstm_maps`].
+pub(crate) struct LstmForward<'a, T>(pub(super) LstmMaps<'a, T>);
 
-impl<'a, T: Element> ElementJob<T> for Forward<'a, T> {
-    type Of<E: Element> = Forward<'a, E>;
-
-    fn run_f32(job: Forward<'a, f32>) {
-        f32::dispatch(job);
-    }
-
-    fn run_f64(job: Forward<'a, f64>) {
-        f64::dispatch(job);
-    }
-}
-
-impl<T: Element> Kernel<T> for Forward<'_, T> {
+impl<T: Element> Kernel<T> for LstmForward<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -250,21 +238,10 @@ fn advance<T: Element, S: Simd<T>>(
     [input, forget, candidate, output, cell, hidden]
 }
 
-struct Backward<'a, T>(LstmMapsBackward<'a, T>);
+/// The kernel of [`lstm_maps_backward`].
+pub(crate) struct LstmBackward<'a, T>(LstmMapsBackward<'a, T>);
 
-impl<'a, T: Element> ElementJob<T> for Backward<'a, T> {
-    type Of<E: Element> = Backward<'a, E>;
-
-    fn run_f32(job: Backward<'a, f32>) {
-        f32::dispatch(job);
-    }
-
-    fn run_f64(job: Backward<'a, f64>) {
-        f64::dispatch(job);
-    }
-}
-
-impl<T: Element> Kernel<T> for Backward<'_, T> {
+impl<T: Element> Kernel<T> for LstmBackward<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array3, s};
 
 use super::gru::{GruMaps, gru_maps, gru_reset_maps};
-use super::lstm::{Forward, LstmMaps, MapPeepholes, lstm_maps};
+use super::lstm::{LstmForward, LstmMaps, MapPeepholes, lstm_maps};
 use crate::{Element, Isa, TensorError};
 
 const CHANNELS: usize = 3;
@@ -51,7 +51,7 @@ fn check_lstm<T: Element>(isa: Isa) {
             cell: cell.view_mut(),
             hidden: hidden.view_mut(),
         };
-        T::dispatch_on(isa, Forward(maps));
+        T::dispatch_on(isa, LstmForward(maps));
         let (mut cell_alone, mut hidden_alone) = (before.clone(), before.clone());
         let maps = LstmMaps {
             peepholes: peepholes_of(kind, &per_channel, &per_position),
@@ -61,7 +61,7 @@ fn check_lstm<T: Element>(isa: Isa) {
             cell: cell_alone.view_mut(),
             hidden: hidden_alone.view_mut(),
         };
-        T::dispatch_on(isa, Forward(maps));
+        T::dispatch_on(isa, LstmForward(maps));
         assert_eq!((&cell_alone, &hidden_alone), (&cell, &hidden));
         for channel in 0..CHANNELS {
             for position in 0..POSITIONS {
