@@ -11,12 +11,14 @@
 //! assert_all_close(&gradient, &array![2.0, -4.0, 6.0], 1e-7, 1e-9);
 //! ```
 
+mod allocations;
 mod cases;
 mod compare;
 mod fixture;
 mod gradient;
 mod threads;
 
+pub use allocations::{CountingAllocator, allocations_of_steps};
 pub use cases::run_cases;
 pub use compare::{assert_all_close, assert_bits_equal};
 pub use fixture::{Fixture, load_fixture};
