@@ -34,7 +34,7 @@ mod scores;
 mod smoothing;
 
 pub use advection::advect;
-pub use baselines::{extrapolation, persistence};
+pub use baselines::{all_zero, extrapolation, persistence};
 pub use contingency::Contingency;
 pub use error::ForecastError;
 pub use motion::{MotionConfig, motion};

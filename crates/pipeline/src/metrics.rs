@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub mod baselines;
 pub mod frames;
 pub mod similarity;
 

@@ -27,6 +27,23 @@ pub fn persistence(inputs: ArrayView4<'_, f32>, leads: usize) -> Result<Array4<f
     Ok(last.broadcast((sequences, leads, height, width)).expect("an axis of one frame is repeated").to_owned())
 }
 
+/// Empty frames for every sequence of `inputs`, `[sequences, time, height, width]`: what a network learns first where most
+/// pixels are dark, and some never get beyond. `[sequences, leads, height, width]`.
+///
+/// # Errors
+/// As [`persistence`].
+///
+/// ```
+/// let forecast = pipeline::forecast::all_zero(ndarray::Array4::ones((2, 3, 4, 5)).view(), 6)?;
+/// assert_eq!((forecast.dim(), forecast.sum()), ((2, 6, 4, 5), 0.0));
+/// # Ok::<(), pipeline::forecast::ForecastError>(())
+/// ```
+pub fn all_zero(inputs: ArrayView4<'_, f32>, leads: usize) -> Result<Array4<f32>, ForecastError> {
+    check_inputs("all_zero", inputs, leads)?;
+    let (sequences, _, height, width) = inputs.dim();
+    Ok(Array4::zeros((sequences, leads, height, width)))
+}
+
 /// The last frame of every sequence of `inputs`, `[sequences, time, height, width]`, carried along by the motion of the
 /// frames before it: `[sequences, leads, height, width]`. See [`motion`] and [`advect`].
 ///

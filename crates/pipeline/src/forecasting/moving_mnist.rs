@@ -14,19 +14,20 @@
 
 use std::fmt::Write;
 
-use ndarray::{Array4, Axis};
+use ndarray::{Axis, concatenate};
 use serde::{Deserialize, Serialize};
 use tensor_ops::Parameters;
 
+use super::drawing::draw_sequences;
 use super::network::ForecastNetwork;
 use super::recipe::MovingMnistRecipe;
-use super::run::{ForecastDescription, ForecastingError, ForecastingEvent, Training, load_network};
-use super::stepper::ForecastBatch;
+use super::run::{ForecastDescription, ForecastingError, ForecastingEvent, Training, items_of_step, load_network};
 use crate::data::{DigitPart, Digits, MovingMnist};
-use crate::metrics::baselines::{all_zero, copy_last_frame};
+use crate::forecast::{all_zero, persistence};
 use crate::metrics::frames::{FrameFigures, FrameMetrics};
 use crate::metrics::similarity::SsimWindow;
-use crate::pictures::{Panel, PictureStyle, write_animation, write_strip};
+use crate::pictures::PictureStyle;
+use crate::recipe::RecipeKind;
 use crate::run::RunDirectory;
 
 /// Sequences that are forecast at once in the test; the result does not depend on it.
@@ -79,23 +80,19 @@ pub fn train(
         recipe.recipe,
         [recipe.context, recipe.horizon()],
         size,
-        recipe.loss.kind,
+        recipe.loss.output(),
         &recipe.network,
     );
-    let batch_of = |step: usize| {
+    let windows_of = |step: usize| {
         let batch_size = recipe.training.batch_size;
-        let first = step * batch_size;
-        let frames = match recipe.training_sequences {
-            0 => clips.batch(first..first + batch_size),
-            count => {
-                let clip = |item: usize| clips.batch(item % count..item % count + 1);
-                let parts: Vec<_> = (first..first + batch_size).map(clip).collect();
-                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-                ndarray::concatenate(Axis(0), &views).expect("clips of one size")
-            }
-        };
-        let (known, truth) = frames.view().split_at(Axis(1), recipe.context);
-        Ok(ForecastBatch { context: known.to_owned(), guide: None, truth: truth.to_owned() })
+        if recipe.training_sequences == 0 {
+            return clips.batch(step * batch_size..(step + 1) * batch_size);
+        }
+        let items = items_of_step(recipe.seed, recipe.training_sequences, batch_size, step);
+        let parts: Vec<_> =
+            items.iter().flat_map(|(_, items)| items).map(|&item| clips.batch(item..item + 1)).collect();
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        concatenate(Axis(0), &views).expect("clips of one size")
     };
     let training = Training {
         seed: recipe.seed,
@@ -104,7 +101,7 @@ pub fn train(
         description: &description,
         directory,
     };
-    let (network, training_seconds) = training.run(batch_of, observer)?;
+    let (network, training_seconds) = training.run(windows_of, observer)?;
     observer(ForecastingEvent::Testing);
     let results = test(recipe, &network, training_seconds, Some(directory))?;
     directory.write_results(&results)?;
@@ -116,10 +113,10 @@ pub fn train(
 /// # Errors
 /// [`ForecastingError`] if a file is missing or damaged.
 pub fn evaluate(directory: &RunDirectory) -> Result<MovingMnistResults, ForecastingError> {
-    let recipe =
-        directory.read_config(|text| MovingMnistRecipe::from_toml(text).and_then(|r| r.validate().map(|()| r)))?;
+    let recipe = directory.read_config(MovingMnistRecipe::from_toml)?;
+    recipe.validate()?;
     let recorded: MovingMnistResults = directory.read_results()?;
-    let (_, network) = load_network(&directory.existing_model()?)?;
+    let network = load_network(&directory.existing_model()?, RecipeKind::MovingMnist)?;
     test(&recipe, &network, recorded.training_seconds, None)
 }
 
@@ -138,51 +135,29 @@ fn test(
     for first in (0..recipe.test_sequences).step_by(TEST_BATCH) {
         let frames = clips.batch(first..recipe.test_sequences.min(first + TEST_BATCH));
         let (known, truth) = frames.view().split_at(Axis(1), recipe.context);
-        let forecast = network.forecast(known, horizon, recipe.loss.kind)?;
+        let forecast = network.forecast(known, horizon)?;
         of_network.add(forecast.view(), truth)?;
-        of_last.add(copy_last_frame(known, horizon)?.view(), truth)?;
+        of_last.add(persistence(known, horizon)?.view(), truth)?;
         of_zero.add(all_zero(known, horizon)?.view(), truth)?;
         if let Some(directory) = pictures.filter(|_| first == 0) {
-            draw(&known.to_owned(), &truth.to_owned(), &forecast, directory)?;
+            let sequences: Vec<usize> = (0..PICTURES.min(known.len_of(Axis(0)))).collect();
+            let rows = [("truth", truth), ("forecast", forecast.view())];
+            let folder = directory.subdirectory("pictures")?;
+            draw_sequences(&folder, &sequences, known, &rows, None, &PictureStyle::default())?;
         }
     }
-    let figures = |metrics: FrameMetrics| -> Option<FrameForecastFigures> {
-        Some(FrameForecastFigures { leads: metrics.leads(), mean: metrics.mean()? })
-    };
-    let none = || {
-        ForecastingError::Recipe(crate::recipe::RecipeError::Value {
-            option: "test_sequences",
-            requirement: "at least 1",
-            found: recipe.test_sequences.to_string(),
-        })
+    let figures = |metrics: FrameMetrics| FrameForecastFigures {
+        leads: metrics.leads(),
+        mean: metrics.mean().expect("at least one sequence and one lead, by the recipe's checks"),
     };
     Ok(MovingMnistResults {
         seed: recipe.seed,
         parameters: network.parameter_count(),
         training_seconds,
-        network: figures(of_network).ok_or_else(none)?,
-        copy_last: figures(of_last).ok_or_else(none)?,
-        all_zero: figures(of_zero).ok_or_else(none)?,
+        network: figures(of_network),
+        copy_last: figures(of_last),
+        all_zero: figures(of_zero),
     })
-}
-
-fn draw(
-    known: &Array4<f32>,
-    truth: &Array4<f32>,
-    forecast: &Array4<f32>,
-    directory: &RunDirectory,
-) -> Result<(), ForecastingError> {
-    let folder = directory.subdirectory("pictures")?;
-    let style = PictureStyle::default();
-    for sequence in 0..PICTURES.min(known.dim().0) {
-        let of_sequence = |frames: &Array4<f32>| frames.index_axis(Axis(0), sequence).to_owned();
-        let (known, truth, forecast) = (of_sequence(known), of_sequence(truth), of_sequence(forecast));
-        let mut panels = vec![Panel::new("truth", truth.view()), Panel::new("forecast", forecast.view())];
-        write_animation(&folder.join(format!("sequence-{sequence:03}.gif")), &panels, &style)?;
-        panels.insert(0, Panel::new("input", known.view()));
-        write_strip(&folder.join(format!("sequence-{sequence:03}.png")), &panels, &style)?;
-    }
-    Ok(())
 }
 
 /// The figures of a run as text.

@@ -7,9 +7,8 @@ use convlstm::{
 use ndarray::{Array4, ArrayView4, ArrayViewD, ArrayViewMutD, Axis, Zip};
 use ndarray_rand::rand::Rng;
 use serde::{Deserialize, Serialize};
-use tensor_ops::{Parameters, TensorError};
+use tensor_ops::{Parameters, vecmath};
 
-use super::loss::LossKind;
 use crate::forecast::{ForecastError, MotionConfig, extrapolation};
 use crate::recipe::{RecipeError, require};
 
@@ -25,6 +24,16 @@ pub enum Guide {
     /// The extrapolation of the last frame along its motion. The forecaster reads it, and the network says what is to be
     /// added to it.
     Extrapolation,
+}
+
+/// What the output of a network means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrameOutput {
+    /// The values of pixels, from 0 to 1 where they are not cut off.
+    Values,
+    /// The logits of pixels that are on or off.
+    Logits,
 }
 
 /// How the gates see the cell values.
@@ -102,6 +111,17 @@ impl NetworkConfig {
         self.motion.validate()
     }
 
+    /// The simpler forecast of `context`, `[sequences, time, height, width]`, if the network starts from one.
+    ///
+    /// # Errors
+    /// [`ForecastError`] if the frames are too few or hold values that are not finite.
+    pub fn guide(&self, context: ArrayView4<'_, f32>, horizon: usize) -> Result<Option<Array4<f32>>, ForecastError> {
+        match self.guide {
+            Guide::None => Ok(None),
+            Guide::Extrapolation => extrapolation(context, horizon, &self.motion).map(Some),
+        }
+    }
+
     pub(super) fn encoder_forecaster(&self) -> EncoderForecasterConfig<LstmCell> {
         let peepholes = match self.peepholes {
             PeepholeKind::None => Peepholes::None,
@@ -129,6 +149,7 @@ pub struct ForecastNetwork {
     /// The layers.
     pub network: EncoderForecaster<f32, LstmCell>,
     config: NetworkConfig,
+    output: FrameOutput,
 }
 
 impl ForecastNetwork {
@@ -136,23 +157,12 @@ impl ForecastNetwork {
     ///
     /// # Errors
     /// [`ConvLstmError`] if the parts do not fit together.
-    pub fn new(config: &NetworkConfig, rng: &mut impl Rng) -> Result<Self, ConvLstmError> {
+    pub fn new(config: &NetworkConfig, output: FrameOutput, rng: &mut impl Rng) -> Result<Self, ConvLstmError> {
         let mut network = EncoderForecaster::new(config.encoder_forecaster(), rng)?;
         if config.guide != Guide::None {
             network.forecaster.output.fill(0.0);
         }
-        Ok(Self { network, config: config.clone() })
-    }
-
-    /// The simpler forecast of `context`, `[sequences, time, height, width]`, if there is one.
-    ///
-    /// # Errors
-    /// [`ForecastError`] if the frames are too few or hold values that are not finite.
-    pub fn guide(&self, context: ArrayView4<'_, f32>, horizon: usize) -> Result<Option<Array4<f32>>, ForecastError> {
-        match self.config.guide {
-            Guide::None => Ok(None),
-            Guide::Extrapolation => extrapolation(context, horizon, &self.config.motion).map(Some),
-        }
+        Ok(Self { network, config: config.clone(), output })
     }
 
     /// The network's output for `context`, `[sequences, time, height, width]`: frames, or logits of frames.
@@ -195,30 +205,30 @@ impl ForecastNetwork {
         gradient: Array4<f32>,
     ) -> Result<Self, ConvLstmError> {
         let gradient = Forecast { future: gradient.insert_axis(Axis(2)), reconstruction: None };
-        let (_, network) = self.network.backward(trace, &gradient)?;
-        Ok(Self { network, config: self.config.clone() })
+        let network = self.network.backward_parameters(trace, &gradient)?;
+        Ok(Self { network, config: self.config.clone(), output: self.output })
     }
 
     /// Forecasts `horizon` frames, values from 0 to 1.
     ///
     /// # Errors
-    /// [`TensorError`] and others if a size does not fit or the frames cannot be extrapolated.
+    /// [`super::ForecastingError`] if a size does not fit or the frames cannot be extrapolated.
     pub fn forecast(
         &self,
         context: ArrayView4<'_, f32>,
         horizon: usize,
-        loss: LossKind,
     ) -> Result<Array4<f32>, super::ForecastingError> {
-        let guide = self.guide(context, horizon)?;
+        let guide = self.config.guide(context, horizon)?;
         let mut frames = self.output(context, guide.as_ref().map(|guide| guide.view()), horizon)?;
-        frames.mapv_inplace(|value| match loss {
-            LossKind::Weighted => value.clamp(0.0, 1.0),
-            LossKind::CrossEntropy => 1.0 / (1.0 + (-value).exp()),
-        });
+        match self.output {
+            FrameOutput::Values => frames.mapv_inplace(|value| value.clamp(0.0, 1.0)),
+            FrameOutput::Logits => vecmath::sigmoid(frames.as_slice_mut().expect("a new array in standard layout")),
+        }
         Ok(frames)
     }
 }
 
+/// Frames in standard layout, added to the guide.
 fn add(mut frames: Array4<f32>, guide: Option<ArrayView4<'_, f32>>) -> Array4<f32> {
     if let Some(guide) = guide {
         Zip::from(&mut frames).and(guide).for_each(|frame, &guide| *frame += guide);
@@ -233,11 +243,5 @@ impl Parameters<f32> for ForecastNetwork {
 
     fn visit_mut<'a>(&'a mut self, visitor: &mut dyn FnMut(&str, ArrayViewMutD<'a, f32>)) {
         self.network.visit_mut(visitor);
-    }
-}
-
-impl From<TensorError> for super::ForecastingError {
-    fn from(error: TensorError) -> Self {
-        Self::Forecast(error.into())
     }
 }

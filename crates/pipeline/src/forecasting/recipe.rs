@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::loss::{LossConfig, LossKind};
+use super::loss::LossConfig;
 use super::network::{Guide, LayerSize, NetworkConfig, PeepholeKind};
 use crate::data::{MovingMnistConfig, SequenceVariationConfig};
 use crate::recipe::{RecipeError, RecipeKind, require};
@@ -143,10 +143,10 @@ impl NowcastRecipe {
         require(fraction, "data.test_fraction", "a number between 0 and 1", test_fraction)?;
         require((2..=1000).contains(&context), "data.context", "2 to 1000", context)?;
         require((1..=1000).contains(&horizon), "data.horizon", "1 to 1000", horizon)?;
-        let kind = self.loss.kind;
-        require(kind == LossKind::Weighted, "loss.kind", "`weighted` for a nowcast", format!("{kind:?}"))?;
+        let weighted = matches!(self.loss, LossConfig::Weighted(_));
+        require(weighted, "loss", "`weighted` for a nowcast", "`cross-entropy`")?;
         self.network.validate()?;
-        self.loss.validate()?;
+        self.loss.validate(&self.network)?;
         self.training.validate()
     }
 }
@@ -175,7 +175,7 @@ pub struct MovingMnistRecipe {
     pub data: MovingMnistConfig,
     /// The number of frames that are read.
     pub context: usize,
-    /// The number of training sequences, made once; 0 for new ones at every step.
+    /// The number of different training sequences; 0 for new ones at every step.
     pub training_sequences: usize,
     /// The number of test sequences.
     pub test_sequences: usize,
@@ -209,7 +209,7 @@ impl MovingMnistRecipe {
                 guide: Guide::None,
                 ..NetworkConfig::default()
             },
-            loss: LossConfig { kind: LossKind::CrossEntropy, ..LossConfig::default() },
+            loss: LossConfig::CrossEntropy,
             training: ForecastTrainingConfig { steps, batch_size, learning_rate, ..ForecastTrainingConfig::default() },
         }
     }
@@ -235,7 +235,7 @@ impl MovingMnistRecipe {
         toml::to_string(self).expect("a recipe consists of tables, numbers, booleans and names")
     }
 
-    /// Checks every value; those of `data` are checked where the sequences are made.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`RecipeError::Value`] for the first one that is not allowed.
@@ -252,8 +252,9 @@ impl MovingMnistRecipe {
             "at most 1000000",
             self.training_sequences,
         )?;
+        self.data.validate()?;
         self.network.validate()?;
-        self.loss.validate()?;
+        self.loss.validate(&self.network)?;
         self.training.validate()
     }
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ndarray::{Array4, Axis};
+use ndarray_rand::rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use tensor_ops::Parameters;
 use tensor_ops::optim::OptimizerError;
+use tensor_ops::{Parameters, TensorError};
 use thiserror::Error;
 
-use super::loss::{LossConfig, LossKind};
-use super::network::{ForecastNetwork, NetworkConfig};
+use super::loss::LossConfig;
+use super::network::{ForecastNetwork, FrameOutput, NetworkConfig};
 use super::recipe::ForecastTrainingConfig;
 use super::stepper::{ForecastBatch, ForecastStepper};
 use crate::data::{DataError, DigitsError, FrameFileError};
@@ -92,7 +94,7 @@ pub enum ForecastingEvent<'a> {
         /// Its loss.
         loss: f64,
     },
-    /// A part of the test is done.
+    /// Training is done, and the test begins.
     Testing,
 }
 
@@ -124,7 +126,7 @@ pub struct ForecastDescription {
     /// The height and the width of the frames in training.
     pub frame_size: [usize; 2],
     /// What its output means.
-    pub output: LossKind,
+    pub output: FrameOutput,
     /// Its parts and their sizes.
     pub network: NetworkConfig,
 }
@@ -134,7 +136,7 @@ impl ForecastDescription {
         recipe: RecipeKind,
         [context, horizon]: [usize; 2],
         frame_size: [usize; 2],
-        output: LossKind,
+        output: FrameOutput,
         network: &NetworkConfig,
     ) -> Self {
         let network = network.clone();
@@ -155,36 +157,28 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains a network on the batch that `batch_of` makes for each step, and saves it; the network and the time that its
-    /// training took.
+    /// Trains a network and saves it; the network and the time that its training took. `windows_of` makes the frames of a
+    /// step, those that are read and those that are forecast: `[sequences, time, height, width]`.
     pub(super) fn run(
         &self,
-        batch_of: impl Fn(usize) -> Result<ForecastBatch, ForecastingError> + Sync,
+        windows_of: impl Fn(usize) -> Array4<f32> + Sync,
         observer: &mut dyn FnMut(ForecastingEvent<'_>),
     ) -> Result<(ForecastNetwork, f64), ForecastingError> {
-        let ForecastDescription { context, horizon, frame_size, network: sizes, .. } = self.description;
-        let network = ForecastNetwork::new(sizes, &mut generator(self.seed, Purpose::Weights, 0, 0))?;
-        let steps = self.config.steps;
-        let mut stepper = ForecastStepper::new(network.clone(), self.loss, self.config)?;
-        let encoder_forecaster = sizes.encoder_forecaster();
-        let batch = self.config.batch_size;
-        let mut trial = stepper.clone();
-        let first = batch_of(0)?;
-        let step_time = Calibration::default().measure(|| trial.step(&first).map(|_| ()))?;
-        drop(trial);
-        let weights = 4 * network.parameter_count() as u64;
-        observer(ForecastingEvent::Started(&Estimate {
-            parameters: network.parameter_count() as u64,
-            multiply_adds: encoder_forecaster.multiply_adds(*context, *horizon, *frame_size)?,
-            memory: encoder_forecaster.training_memory::<f32>(batch, *context, *horizon, *frame_size)? + 2 * weights,
-            steps: steps as u64,
-            step_time,
-        }));
+        let ForecastDescription { context, horizon, output, network: sizes, .. } = self.description;
+        let batch_of = |step: usize| -> Result<ForecastBatch, ForecastingError> {
+            let windows = windows_of(step);
+            let (known, truth) = windows.view().split_at(Axis(1), *context);
+            let guide = sizes.guide(known, *horizon)?;
+            Ok(ForecastBatch { context: known.to_owned(), guide, truth: truth.to_owned() })
+        };
+        let network = ForecastNetwork::new(sizes, *output, &mut generator(self.seed, Purpose::Weights, 0, 0))?;
+        let mut stepper = ForecastStepper::new(network, self.loss, self.config)?;
+        let (steps, mut batch) = (self.config.steps, batch_of(0)?);
+        observer(ForecastingEvent::Started(&self.estimate(&stepper, &batch)?));
 
         let start = Instant::now();
         let mut records: Vec<TrainingRecord> = Vec::new();
         let (mut loss, mut since) = (0.0, Instant::now());
-        let mut batch = first;
         for step in 0..steps {
             let learning_rate = stepper.learning_rate();
             // The next batch is made while this one trains.
@@ -209,13 +203,57 @@ impl Training<'_> {
         save_parameters(&self.directory.model_path(), self.description, &network)?;
         Ok((network, seconds))
     }
+
+    /// What training takes, its time measured on a copy of `stepper`.
+    fn estimate(&self, stepper: &ForecastStepper, batch: &ForecastBatch) -> Result<Estimate, ForecastingError> {
+        let ForecastDescription { context, horizon, frame_size, network: sizes, .. } = self.description;
+        let mut trial = stepper.clone();
+        let step_time = Calibration::default().measure(|| trial.step(batch).map(|_| ()))?;
+        let (layers, parameters) = (sizes.encoder_forecaster(), stepper.network().parameter_count() as u64);
+        let pass = layers.training_memory::<f32>(self.config.batch_size, *context, *horizon, *frame_size)?;
+        // Adam keeps two moments of every parameter.
+        let moments = 2 * parameters * size_of::<f32>() as u64;
+        Ok(Estimate {
+            parameters,
+            multiply_adds: layers.multiply_adds(*context, *horizon, *frame_size)?,
+            memory: pass.saturating_add(moments),
+            steps: self.config.steps as u64,
+            step_time,
+        })
+    }
+}
+
+/// Which items a step sees: every epoch goes through all in an order of its own.
+///
+/// The items of a step, by epoch: `(epoch, items)`.
+pub(super) fn items_of_step(seed: u64, count: usize, batch_size: usize, step: usize) -> Vec<(usize, Vec<usize>)> {
+    let (first, end) = (step * batch_size, (step + 1) * batch_size);
+    let epochs = first / count..=(end - 1) / count;
+    let of_epoch = |epoch: usize| {
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(&mut generator(seed, Purpose::Order, epoch, 0));
+        let start = epoch * count;
+        (epoch, order[first.max(start) - start..end.min(start + count) - start].to_vec())
+    };
+    epochs.map(of_epoch).collect()
 }
 
 /// Reads the network of a run.
-pub(super) fn load_network(path: &Path) -> Result<(ForecastDescription, ForecastNetwork), ForecastingError> {
+pub(super) fn load_network(path: &Path, kind: RecipeKind) -> Result<ForecastNetwork, ForecastingError> {
     let at = || path.to_owned();
-    Ok(load_with(path, |description: &ForecastDescription| {
+    let (_, network) = load_with(path, |description: &ForecastDescription| {
+        if description.recipe != kind {
+            return Err(WeightsError::Kind { path: at(), expected: kind.name(), found: description.recipe.name() });
+        }
         let rng = &mut generator(0, Purpose::Weights, 0, 0);
-        ForecastNetwork::new(&description.network, rng).map_err(|source| WeightsError::Network { path: at(), source })
-    })?)
+        let network = ForecastNetwork::new(&description.network, description.output, rng);
+        network.map_err(|source| WeightsError::Network { path: at(), source })
+    })?;
+    Ok(network)
+}
+
+impl From<TensorError> for ForecastingError {
+    fn from(error: TensorError) -> Self {
+        Self::Forecast(error.into())
+    }
 }

@@ -53,7 +53,7 @@ impl ForecastStepper {
         let guide: Option<ArrayView4<'_, f32>> = batch.guide.as_ref().map(|guide| guide.view());
         let horizon = batch.truth.dim().1;
         let (output, trace) = self.network.output_training(batch.context.view(), guide, horizon)?;
-        let (loss, gradient) = self.loss.evaluate(output.view(), batch.truth.view());
+        let (loss, gradient) = self.loss.evaluate(output.view(), batch.truth.view())?;
         let mut gradients = self.network.backward(&trace, gradient)?;
         let learning_rate = self.learning_rate();
         self.steps_done += 1;
@@ -68,6 +68,10 @@ impl ForecastStepper {
     /// The learning rate of the next step.
     pub(super) fn learning_rate(&self) -> f64 {
         self.schedule.learning_rate(self.steps_done)
+    }
+
+    pub(super) fn network(&self) -> &ForecastNetwork {
+        &self.network
     }
 
     pub(super) fn into_network(self) -> ForecastNetwork {

@@ -5,7 +5,8 @@ use std::f32::consts::PI;
 use ndarray::{Array2, Array3, Array4, ArrayD, Axis, array, s};
 use pipeline::data::{FrameSequences, Radar, RadarSplit};
 use pipeline::forecast::{
-    Contingency, Event, ForecastScorer, ForecastScores, MotionConfig, advect, extrapolation, motion, persistence, score,
+    Contingency, Event, ForecastScorer, ForecastScores, MotionConfig, advect, all_zero, extrapolation, motion,
+    persistence, score,
 };
 use pipeline::report::{forecast_means, forecast_table};
 use proptest::prelude::*;
@@ -238,6 +239,10 @@ fn misuse_is_refused() {
         (
             persistence(Array4::zeros((2, 0, 5, 6)).view(), 3).unwrap_err(),
             "persistence: time: expected at least 1 entry, found 0",
+        ),
+        (
+            all_zero(Array4::zeros((2, 4, 0, 6)).view(), 3).unwrap_err(),
+            "all_zero: height: expected at least 1 entry, found 0",
         ),
         (persistence(frames().view(), 0).unwrap_err(), "persistence: option `leads` must be from 1 to 10000, found 0"),
         (

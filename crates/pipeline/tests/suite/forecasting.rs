@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use ndarray::Array4;
 use ndarray_npy::write_npy;
 use pipeline::data::SequenceVariationConfig;
+use pipeline::forecasting::nowcast::{self, Nowcast};
 use pipeline::forecasting::{
     ForecastingError, ForecastingEvent, Guide, LayerSize, MovingMnistPreset, MovingMnistRecipe, NowcastRecipe,
-    moving_mnist, nowcast,
+    moving_mnist,
 };
 use pipeline::recipe::{RecipeError, RecipeKind};
 use pipeline::run::{RunDirectory, WeightsError};
@@ -48,12 +49,14 @@ fn a_nowcast_is_trained_tested_and_evaluated() {
         (recipe.variation, recipe.training.batch_size) = (SequenceVariationConfig::NONE, 5);
         let run = RunDirectory::create_numbered(directory.path(), "nowcast").unwrap();
         let mut losses = Vec::new();
-        let results = nowcast::train(&recipe, &run, &mut |event| {
-            if let ForecastingEvent::StepDone { loss, .. } = event {
-                losses.push(loss);
-            }
-        })
-        .unwrap();
+        let results = Nowcast::new(recipe)
+            .unwrap()
+            .train(&run, &mut |event| {
+                if let ForecastingEvent::StepDone { loss, .. } = event {
+                    losses.push(loss);
+                }
+            })
+            .unwrap();
         assert_eq!(losses.len(), 12);
         assert!(losses[11] < losses[0], "{losses:?}");
         assert_eq!(nowcast::evaluate(&run).unwrap(), results);
@@ -77,7 +80,7 @@ fn threads_change_no_bit() {
     let path = file(&directory, &film(5, 9));
     let train = |threads: usize| {
         let run = RunDirectory::create(directory.path(), &format!("threads-{threads}")).unwrap();
-        let results = with_threads(threads, || nowcast::train(&tiny(&path), &run, &mut |_| {})).unwrap();
+        let results = with_threads(threads, || Nowcast::new(tiny(&path)).unwrap().train(&run, &mut |_| {})).unwrap();
         (results.network, std::fs::read(run.model_path()).unwrap())
     };
     let expected = train(1);
@@ -94,7 +97,7 @@ fn a_network_that_has_learned_nothing_equals_its_guide() {
     recipe.training.steps = 1;
     recipe.training.learning_rate = 1e-30;
     let run = RunDirectory::create(directory.path(), "guide").unwrap();
-    let results = nowcast::train(&recipe, &run, &mut |_| {}).unwrap();
+    let results = Nowcast::new(recipe).unwrap().train(&run, &mut |_| {}).unwrap();
     assert_eq!(results.network, results.extrapolation);
 }
 
@@ -134,10 +137,10 @@ fn recipes_survive_writing_and_wrong_values_are_refused() {
         ("[network]\nlayers = []", "the number of network.layers"),
         ("[network]\nlayers = [{ channels = 0 }]", "network.layers.channels"),
         ("[network]\nlayers = [{ channels = 4, state_kernel = 99 }]", "network.layers.state_kernel"),
-        ("[loss]\nkind = \"cross-entropy\"", "loss.kind"),
-        ("[loss]\nsquared = -1.0", "loss.squared"),
-        ("[loss]\nsquared = 0.0\nabsolute = 0.0", "loss.squared"),
-        ("[loss]\nbright_weight = nan", "loss.bright_weight"),
+        ("loss = \"cross-entropy\"", "loss"),
+        ("[loss.weighted]\nsquared = -1.0", "loss.weighted.squared"),
+        ("[loss.weighted]\nsquared = 0.0\nabsolute = 0.0", "loss.weighted.squared"),
+        ("[loss.weighted]\nbright_weight = nan", "loss.weighted.bright_weight"),
         ("[training]\nsteps = 0", "training.steps"),
         ("[training]\nbatch_size = 0", "training.batch_size"),
         ("[training]\nlearning_rate = 0.0", "training.learning_rate"),
@@ -149,6 +152,19 @@ fn recipes_survive_writing_and_wrong_values_are_refused() {
             other => panic!("{text}: {other:?}"),
         }
     }
+    let digits = |change: fn(&mut MovingMnistRecipe)| {
+        let mut recipe = MovingMnistRecipe::preset(MovingMnistPreset::Tiny);
+        change(&mut recipe);
+        recipe.validate().unwrap_err().to_string()
+    };
+    for (message, option) in [
+        (digits(|recipe| recipe.context = recipe.data.frames), "`context`"),
+        (digits(|recipe| recipe.data.canvas = 20), "`data.canvas`"),
+        (digits(|recipe| recipe.test_sequences = 0), "`test_sequences`"),
+        (digits(|recipe| recipe.network.guide = Guide::Extrapolation), "`network.guide`"),
+    ] {
+        assert!(message.contains(option), "{message}");
+    }
     assert!(matches!(NowcastRecipe::from_toml("[network]\ndepth = 3"), Err(RecipeError::Syntax(_))));
 }
 
@@ -156,12 +172,12 @@ fn recipes_survive_writing_and_wrong_values_are_refused() {
 fn data_that_do_not_serve_are_refused_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let missing = tiny(&directory.path().join("nothing.npy"));
-    assert!(matches!(nowcast::check(&missing), Err(ForecastingError::Frames(_))));
+    assert!(matches!(Nowcast::new(missing), Err(ForecastingError::Frames(_))));
     let short = tiny(&file(&directory, &film(1, 10)));
-    assert!(matches!(nowcast::check(&short), Err(ForecastingError::TooShort { window: 7, found: 10, .. })));
+    assert!(matches!(Nowcast::new(short), Err(ForecastingError::TooShort { window: 7, found: 10, .. })));
     let mut long = NowcastRecipe::default();
     long.data.horizon = 30;
-    let message = nowcast::check(&long).unwrap_err().to_string();
+    let message = Nowcast::new(long).unwrap_err().to_string();
     assert!(message.contains("data.horizon"), "{message}");
 }
 
@@ -172,7 +188,7 @@ fn a_damaged_run_is_refused() {
     let mut recipe = tiny(&path);
     recipe.training.steps = 1;
     let run = RunDirectory::create(directory.path(), "run").unwrap();
-    nowcast::train(&recipe, &run, &mut |_| {}).unwrap();
+    Nowcast::new(recipe).unwrap().train(&run, &mut |_| {}).unwrap();
     let bytes = std::fs::read(run.model_path()).unwrap();
     std::fs::write(run.model_path(), &bytes[..bytes.len() / 2]).unwrap();
     let error = nowcast::evaluate(&run).unwrap_err();

@@ -1,14 +1,11 @@
 //! Figures of predicted frames, beside those of scikit-image, and the forecasts without a model.
 
 use ndarray::{Array1, Array2, Array4, ArrayD, Ix4, array, s};
-use pipeline::metrics::baselines::{all_zero, copy_last_frame};
 use pipeline::metrics::frames::{FrameFigures, FrameMetrics, peak_signal_to_noise};
 use pipeline::metrics::similarity::{SsimWindow, structural_similarity};
 use proptest::prelude::*;
 use tensor_ops::Element;
-use tensor_ops::testing::{
-    Fixture, assert_all_close, assert_bits_equal, load_fixture, run_cases, seeded_array, with_threads,
-};
+use tensor_ops::testing::{Fixture, assert_all_close, load_fixture, run_cases, seeded_array, with_threads};
 
 const WINDOWS: [(SsimWindow, &str); 2] = [(SsimWindow::Uniform, "uniform"), (SsimWindow::Gaussian, "gaussian")];
 
@@ -260,34 +257,6 @@ fn frames_that_do_not_fit_are_refused() {
         assert_eq!(add(prediction, truth), message, "{prediction:?} {truth:?}");
     }
     assert_eq!(metrics.mean().unwrap().frames, 21);
-}
-
-#[test]
-fn baselines_repeat_the_last_frame_or_show_nothing() {
-    let context = seeded_array::<f32, _>((2, 3, 4, 5), 1);
-    let copied = copy_last_frame(context.view(), 4).unwrap();
-    assert_eq!(copied.dim(), (2, 4, 4, 5));
-    for lead in 0..4 {
-        assert_bits_equal(&copied.slice(s![.., lead, .., ..]), &context.slice(s![.., 2, .., ..]));
-    }
-    let turned = copy_last_frame(context.view().permuted_axes([1, 0, 3, 2]), 1).unwrap();
-    assert_eq!(turned.slice(s![.., 0, .., ..]), context.slice(s![1, .., .., ..]).permuted_axes([0, 2, 1]));
-    assert_eq!(all_zero(context.view(), 4).unwrap(), Array4::<f32>::zeros((2, 4, 4, 5)));
-
-    let cases = [
-        ([0, 3, 4, 5], 4, "context clips"),
-        ([2, 0, 4, 5], 4, "context time"),
-        ([2, 3, 0, 5], 4, "context height"),
-        ([2, 3, 4, 0], 4, "context width"),
-        ([2, 3, 4, 5], 0, "forecast leads"),
-    ];
-    for (shape, leads, axis) in cases {
-        let context = Array4::<f32>::zeros(shape);
-        let expected = format!("{axis}: expected at least 1 entry, found 0");
-        let copied = copy_last_frame(context.view(), leads).unwrap_err();
-        assert_eq!(copied.to_string(), format!("copy_last_frame: {expected}"));
-        assert_eq!(all_zero(context.view(), leads).unwrap_err().to_string(), format!("all_zero: {expected}"));
-    }
 }
 
 #[test]

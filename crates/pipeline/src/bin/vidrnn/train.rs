@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use pipeline::forecasting::{ForecastingError, ForecastingEvent, moving_mnist, nowcast};
+use pipeline::forecasting::nowcast::{self, Nowcast};
+use pipeline::forecasting::{ForecastingError, ForecastingEvent, moving_mnist};
 use pipeline::recipe::{ActionRecipe, RecipeKind};
 use pipeline::run::RunDirectory;
 use pipeline::{actions, report};
@@ -16,9 +17,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
         RecipeName::Actions => train_actions(arguments, &arguments.action_recipe()?),
         RecipeName::Nowcast => {
             let recipe = arguments.nowcast_recipe()?;
-            nowcast::check(&recipe)?;
-            train_forecast(arguments, recipe.recipe, |directory, observer| {
-                Ok(nowcast::summary(&nowcast::train(&recipe, directory, observer)?))
+            let (kind, job) = (recipe.recipe, Nowcast::new(recipe)?);
+            train_forecast(arguments, kind, |directory, observer| {
+                Ok(nowcast::summary(&job.train(directory, observer)?))
             })
         }
         RecipeName::MovingMnist => {
