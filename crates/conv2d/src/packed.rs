@@ -1,7 +1,7 @@
 //! Convolutions whose weights are laid out once and then used band by band, for layers that put them into steps of their
 //! own.
 
-use ndarray::{Array2, ArrayView3, ArrayView4, ArrayViewMut3, s};
+use ndarray::{Array2, ArrayView3, ArrayView4, ArrayViewMut3, CowArray, Ix4, s};
 use tensor_ops::{Correlation, CorrelationWeights, Element, Isa, PhaseTaps, Start, Taps, check_axis};
 
 use crate::config::NAME;
@@ -75,8 +75,7 @@ impl<T: Element> PackedConv2d<T> {
         [height, width]: [usize; 2],
         images: usize,
     ) -> Result<Self, Conv2dError> {
-        let sizes = Sizes::check(config, &weight, [images.max(1), config.in_channels, height, width])?;
-        let weight = weight.as_standard_layout();
+        let (sizes, weight) = check(config, &weight, [height, width], images)?;
         if !uses_correlation(isa, &sizes) {
             return Ok(Self { kernels: Kernels::Unrolled(unrolled::k_major(&sizes, weight.view())), sizes });
         }
@@ -160,6 +159,21 @@ impl<T: Element> PackedConv2d<T> {
     }
 }
 
+/// The sizes of a convolution of `images` inputs, and its weight in standard layout.
+fn check<'a, T: Element>(
+    config: &Conv2dConfig,
+    weight: &ArrayView4<'a, T>,
+    [height, width]: [usize; 2],
+    images: usize,
+) -> Result<(Sizes, CowArray<'a, T, Ix4>), Conv2dError> {
+    let sizes = Sizes::check(config, weight, [images.max(1), config.in_channels, height, width])?;
+    let standard = match weight.is_standard_layout() {
+        true => (*weight).into(),
+        false => weight.as_standard_layout().into_owned().into(),
+    };
+    Ok((sizes, standard))
+}
+
 /// Plan and weights of the register kernels, per group.
 pub(crate) fn pack_correlation<T: Element>(
     isa: Isa,
@@ -216,11 +230,10 @@ impl<T: Element> PackedConv2dBackward<T> {
         isa: Isa,
         config: &Conv2dConfig,
         weight: ArrayView4<'_, T>,
-        [height, width]: [usize; 2],
+        input: [usize; 2],
         images: usize,
     ) -> Result<Self, Conv2dError> {
-        let sizes = Sizes::check(config, &weight, [images.max(1), config.in_channels, height, width])?;
-        let weight = weight.as_standard_layout();
+        let (sizes, weight) = check(config, &weight, input, images)?;
         let kernels = if uses_correlation(isa, &sizes) {
             let [height, width] = sizes.output;
             let strides = [(height * width) as isize, width as isize, 1];
