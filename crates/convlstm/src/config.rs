@@ -228,6 +228,18 @@ impl<C: Cell> RecurrentConfig<C> {
     }
 }
 
+/// Checks that the maps of all layers have the size of the input, for models that read those of several layers.
+pub(crate) fn check_one_size<C: Cell>(option: &'static str, layers: &[LayerConfig<C>]) -> Result<(), ConvLstmError> {
+    match layers.iter().find(|layer| layer.input_stride != [1, 1] || layer.input_padding.is_some()) {
+        Some(layer) => {
+            let requirement = "[1, 1] with the padding that keeps the size";
+            let found = format!("{:?}, padding {:?}", layer.input_stride, layer.input_padding);
+            Err(invalid::<C>(option, requirement, found))
+        }
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn invalid<C: Cell>(option: &'static str, requirement: &'static str, found: impl ToString) -> ConvLstmError {
     TensorError::InvalidOption { operation: C::NAME, option, requirement, found: found.to_string() }.into()
 }

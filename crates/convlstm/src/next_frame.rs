@@ -17,7 +17,7 @@ use ndarray_rand::rand::Rng;
 use rayon::prelude::*;
 use tensor_ops::{Element, Parameters, check_axis, check_not_empty, vecmath, visit_part, visit_part_mut};
 
-use crate::config::invalid;
+use crate::config::check_one_size;
 use crate::forward::{LayerTrace, Shape};
 use crate::packed::PackedStack;
 use crate::sequence::{Order, Record, Sequence, Slots};
@@ -120,14 +120,7 @@ impl<C: Cell> NextFrameConfig<C> {
         check_not_empty(NAME, "patch", self.patch)?;
         self.recurrent().validate()?;
         self.output().validate()?;
-        match self.layers.iter().find(|layer| layer.input_stride != [1, 1] || layer.input_padding.is_some()) {
-            Some(layer) => {
-                let requirement = "[1, 1] with the padding that keeps the size";
-                let found = format!("{:?}, padding {:?}", layer.input_stride, layer.input_padding);
-                Err(invalid::<C>("input_stride of a next-frame model", requirement, found))
-            }
-            None => Ok(()),
-        }
+        check_one_size("input_stride of a next-frame model", &self.layers)
     }
 }
 

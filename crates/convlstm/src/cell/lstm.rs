@@ -8,7 +8,7 @@
 
 use ndarray::{ArrayView3, ArrayViewMut3, Zip, s};
 use tensor_ops::{
-    CELL_GATE, Element, FORGET_GATE, GATES, INPUT_GATE, LstmMaps, LstmMapsBackward, OUTPUT_GATE, check_axis, lstm_maps,
+    Element, FORGET_GATE, GATES, INPUT_GATE, LstmMaps, LstmMapsBackward, OUTPUT_GATE, check_axis, lstm_maps,
     lstm_maps_backward,
 };
 
@@ -193,6 +193,3 @@ impl CellSteps for LstmCell {
         })
     }
 }
-
-// Peepholes are stored in the order i, f, o, and gates in the order i, f, g, o.
-const _: () = assert!(INPUT_GATE < FORGET_GATE && FORGET_GATE < CELL_GATE && CELL_GATE < OUTPUT_GATE);

@@ -3,7 +3,7 @@
 use conv2d::Conv2dConfig;
 use tensor_ops::{Element, check_not_empty};
 
-use crate::config::invalid;
+use crate::config::check_one_size;
 use crate::patches::patched_size;
 use crate::{Cell, ConvLstmError, Initialisation, LayerConfig, RecurrentConfig, TraceMemory};
 
@@ -124,13 +124,6 @@ impl<C: Cell> EncoderForecasterConfig<C> {
         check_not_empty("EncoderForecaster", "patch", self.patch)?;
         self.encoder().validate()?;
         self.decoder(self.guide_channels).validate()?;
-        match self.layers.iter().find(|layer| layer.input_stride != [1, 1] || layer.input_padding.is_some()) {
-            Some(layer) => {
-                let requirement = "[1, 1] with the padding that keeps the size";
-                let found = format!("{:?}, padding {:?}", layer.input_stride, layer.input_padding);
-                Err(invalid::<C>("input_stride of an encoder-forecaster", requirement, found))
-            }
-            None => Ok(()),
-        }
+        check_one_size("input_stride of an encoder-forecaster", &self.layers)
     }
 }
