@@ -54,7 +54,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
     ) -> Result<RecurrentGradients<T, C>, ConvLstmError> {
         let layers = self.config().layers.len();
         let grad_outputs: Vec<_> = (0..layers).map(|layer| (layer + 1 == layers).then_some(grad_output)).collect();
-        self.backward_layers(trace, &grad_outputs, grad_final)
+        self.backward_layers(trace, &grad_outputs, grad_final, true)
     }
 
     /// As [`Self::backward`], with a gradient of the output of every layer that has one: for what reads the maps of several
@@ -67,6 +67,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
         trace: &RecurrentTrace<T>,
         grad_outputs: &[Option<ArrayView5<'_, T>>],
         grad_final: Option<&RecurrentState<T>>,
+        with_input: bool,
     ) -> Result<RecurrentGradients<T, C>, ConvLstmError> {
         let config = self.config();
         let shape = trace.shape;
@@ -99,7 +100,7 @@ impl<T: Element, C: Cell> ConvRecurrent<T, C> {
                 (Some(above), Some(outside)) => above + outside,
             };
             let pass = LayerPass { layers: self, trace, packed: &packed, layer, below };
-            grad_above = pass.run(grad_output.view(), grad_final, &mut gradients)?;
+            grad_above = pass.run(grad_output.view(), grad_final, layer > 0 || with_input, &mut gradients)?;
         }
         gradients.input = grad_above;
         Ok(gradients)
@@ -117,15 +118,16 @@ pub(crate) struct LayerPass<'a, T, C> {
 }
 
 impl<T: Element, C: Cell> LayerPass<'_, T, C> {
-    /// The gradient of what the layer read; those of its parameters and initial states go to `gradients`.
+    /// The gradient of what the layer read, if it is asked for; those of its parameters and initial states go to `gradients`.
     fn run(
         &self,
         grad_output: ArrayView5<'_, T>,
         grad_final: Option<&RecurrentState<T>>,
+        with_below: bool,
         gradients: &mut RecurrentGradients<T, C>,
     ) -> Result<Option<Array5<T>>, ConvLstmError> {
         let config = self.layers.config();
-        let mut grad_below = match self.below {
+        let mut grad_below = match self.below.filter(|_| with_below) {
             Some(below) => {
                 let (batch, time, channels, height, width) = below.dim();
                 Some(zeros("gradient of the input", [batch, time, channels, height, width])?)

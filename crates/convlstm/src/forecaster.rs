@@ -220,6 +220,28 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
         trace: &EncoderForecasterTrace<T>,
         gradient: &Forecast<T>,
     ) -> Result<(Array5<T>, Self), ConvLstmError> {
+        let (input, parameters) = self.take_back(trace, gradient, true)?;
+        Ok((unpatchify(input.unwrap_or_default().view(), self.config.patch, trace.size)?, parameters))
+    }
+
+    /// The gradients of the parameters alone, for frames that are data.
+    ///
+    /// # Errors
+    /// As [`Self::backward`].
+    pub fn backward_parameters(
+        &self,
+        trace: &EncoderForecasterTrace<T>,
+        gradient: &Forecast<T>,
+    ) -> Result<Self, ConvLstmError> {
+        Ok(self.take_back(trace, gradient, false)?.1)
+    }
+
+    fn take_back(
+        &self,
+        trace: &EncoderForecasterTrace<T>,
+        gradient: &Forecast<T>,
+        with_context: bool,
+    ) -> Result<(Option<Array5<T>>, Self), ConvLstmError> {
         let (mut grad_state, forecaster) =
             self.decoder_backward(&self.forecaster, &trace.forecaster, gradient.future.view(), trace.size)?;
         let reconstructor = match (&self.reconstructor, &trace.reconstructor, &gradient.reconstruction) {
@@ -237,10 +259,8 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
         };
         let nothing = vec![None; self.config.layers.len()];
         let RecurrentGradients { input, parameters: encoder, .. } =
-            self.encoder.backward_layers(&trace.encoder, &nothing, Some(&grad_state))?;
-        let input = input.unwrap_or_default();
-        let context = unpatchify(input.view(), self.config.patch, trace.size)?;
-        Ok((context, Self { config: self.config.clone(), encoder, forecaster, reconstructor }))
+            self.encoder.backward_layers(&trace.encoder, &nothing, Some(&grad_state), with_context)?;
+        Ok((input, Self { config: self.config.clone(), encoder, forecaster, reconstructor }))
     }
 
     fn decoder_backward(
@@ -267,7 +287,7 @@ impl<T: Element, C: Cell> EncoderForecaster<T, C> {
             of_layers.push(Some(maps.slice(s![.., .., first..first + layer.hidden_channels, .., ..])));
             first += layer.hidden_channels;
         }
-        let gradients = decoder.layers.backward_layers(&trace.layers, &of_layers, None)?;
+        let gradients = decoder.layers.backward_layers(&trace.layers, &of_layers, None, false)?;
         Ok((gradients.initial, Decoder { layers: gradients.parameters, output: of_output.parameters }))
     }
 

@@ -10,7 +10,7 @@ use crate::{Cell, ConvRecurrent, LayerWeights, RecurrentState};
 #[derive(Clone, Debug)]
 pub struct RecurrentGradients<T, C> {
     /// The gradient of the input, `[batch, time, channels, height, width]`, zero beyond the lengths; `None` for a stack without
-    /// input.
+    /// input, and where it was not asked for.
     pub input: Option<Array5<T>>,
     /// The gradient of the initial states, also where none were given.
     pub initial: RecurrentState<T>,

@@ -267,7 +267,7 @@ fn every_misuse_has_its_error() {
             "ConvLstm: final gradient channels: expected size 4, found 3",
         ),
         (
-            text(layers(config()).backward_layers(&trace_of(config()), &[None, None], None)),
+            text(layers(config()).backward_layers(&trace_of(config()), &[None, None], None, true)),
             "ConvLstm: layers of grad_output: expected size 1, found 2",
         ),
         (

@@ -73,7 +73,7 @@ fn with_true_frames_alone_it_is_the_stack_and_the_convolution() {
             }
             OutputMaps::LastLayer => vec![None, Some(maps.view())],
         };
-        let gradients = model.layers.backward_layers(&of_layers, &of_layers_grad, None).unwrap();
+        let gradients = model.layers.backward_layers(&of_layers, &of_layers_grad, None, true).unwrap();
         let expected = unpatchify(gradients.input.unwrap().view(), 2, [4, 5]).unwrap();
         assert_all_close(&grad_frames, &expected, 1e-5, 1e-6);
         for ((name, found), (_, expected)) in parameters.layers.named().iter().zip(gradients.parameters.named()) {
