@@ -27,7 +27,8 @@
 //!   a tile of positions; [`Correlation`] does without a column matrix. The fused recurrent step is [`lstm_step`];
 //!   [`lstm_maps`] and [`gru_maps`] are the gates of recurrent layers whose states are maps.
 //! - Element by element: [`vecmath`]; over an axis: [`softmax`]; [`loss`] functions with their gradients.
-//! - Parts of models that need no crate of their own: [`Linear`], [`Dropout`], [`fold_batch_norm`].
+//! - Parts of models that need no crate of their own: [`Linear`], [`LayerNorm`], [`Dropout`],
+//!   [`fold_batch_norm`].
 //! - Training: [`init`], named [`Parameters`], optimisers and schedules in [`optim`].
 //! - For tests of layers, behind the feature `testing`: comparisons, gradient checks, fixtures.
 //!
@@ -50,6 +51,7 @@ mod gate_maps;
 mod gemm;
 mod im2col;
 pub mod init;
+mod layer_norm;
 mod linear;
 pub mod loss;
 pub mod optim;
@@ -73,6 +75,7 @@ pub use gate_maps::{
 };
 pub use gemm::{gemm, gemm_serial};
 pub use im2col::{col2im, col2im_reference, im2col, im2col_reference};
+pub use layer_norm::{LayerNorm, LayerNormGradients, LayerNormTrace};
 pub use linear::{Linear, LinearConfig, LinearGradients, LinearTrace, linear_backward, linear_into};
 pub use packed::{
     CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, LstmStep, LstmStepBackward, OUTPUT_GATE, PackedMatrix,
