@@ -7,6 +7,7 @@
 //! - [`TemporalAttention`]: an LSTM that attends to the latest frames. [`SpatialAttention`]: one that attends to regions of
 //!   every frame, with the [`DoublyStochasticPenalty`].
 //! - [`AttentionPooling`]: from the outputs of all steps to one vector.
+//! - [`TransformerLayer`]: attention of a sequence to itself without recurrence, with PyTorch's parameters.
 //!
 //! # Attention in eight steps
 //!
@@ -86,6 +87,7 @@ mod score;
 mod seq2seq;
 mod spatial;
 mod temporal;
+mod transformer;
 mod vector;
 
 pub use cell::CellState;
@@ -106,4 +108,7 @@ pub use spatial::{
 pub use temporal::{
     PackedTemporalAttention, TemporalAttention, TemporalAttentionConfig, TemporalGradients, TemporalOutput,
     TemporalStream, TemporalTrace,
+};
+pub use transformer::{
+    TransformerConfig, TransformerGradients, TransformerLayer, TransformerTrace, sinusoidal_positions,
 };

@@ -3,7 +3,7 @@
 use attention::{
     Attention, AttentionConfig, AttentionMask, AttentionPooling, AttentionPoolingConfig, CellState, Mechanism,
     MultiHeadAttention, MultiHeadAttentionConfig, Score, Seq2Seq, Seq2SeqConfig, SpatialAttention,
-    SpatialAttentionConfig, Targets, TemporalAttention, TemporalAttentionConfig,
+    SpatialAttentionConfig, Targets, TemporalAttention, TemporalAttentionConfig, TransformerConfig, TransformerLayer,
 };
 use ndarray::{Array, Array2, Array3, Array4, Array5, ArrayD, Axis, Dimension, Slice, s};
 use ndarray_rand::rand::SeedableRng;
@@ -168,6 +168,25 @@ impl Model for Heads {
     }
 }
 
+#[derive(Debug)]
+struct Transformer(TransformerConfig);
+
+impl Model for Transformer {
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.0.embed_dim]
+    }
+
+    fn run(&self, clips: &ArrayD<f32>, seed: u64, lengths: Option<&[usize]>) -> Results {
+        let layer = TransformerLayer::<f32>::new(self.0, &mut generator()).unwrap();
+        let x = clips.view().into_dimensionality::<ndarray::Ix3>().unwrap();
+        let (output, _, trace) = layer.forward_training(x, lengths, &mut generator()).unwrap();
+        let grad = gradient(output.raw_dim(), seed);
+        let found = layer.backward(&trace, grad.view()).unwrap();
+        let by_step = [output, found.input].map(Array::into_dyn).to_vec();
+        Results { by_step, by_sequence: Vec::new(), parameters: named(&found.parameters) }
+    }
+}
+
 /// The source is padded; all targets have the same length.
 #[derive(Debug)]
 struct Translation(Seq2SeqConfig);
@@ -229,6 +248,14 @@ fn models() -> Vec<Box<dyn Model>> {
     }
     for causal in [false, true] {
         models.push(Box::new(Heads(MultiHeadAttentionConfig::new(36, 3), causal)));
+    }
+    for norm_first in [false, true] {
+        models.push(Box::new(Transformer(TransformerConfig {
+            feedforward: 50,
+            norm_first,
+            causal: norm_first,
+            ..TransformerConfig::new(36, 3)
+        })));
     }
     for mechanism in [Mechanism::Luong { input_feeding: true }, Mechanism::Bahdanau] {
         models.push(Box::new(Translation(Seq2SeqConfig {

@@ -5,4 +5,5 @@ mod equality;
 mod gradients;
 mod misuse;
 mod reference;
+mod transformer;
 mod vectors;
