@@ -1,37 +1,45 @@
 //! The classifier of clips.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView4, ArrayViewD, ArrayViewMutD, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayView4, ArrayViewD, ArrayViewMutD, Axis};
 use ndarray_rand::rand::Rng;
-use tensor_ops::{Element, Parameters, TensorError, check_axis, check_not_empty, visit_part, visit_part_mut};
+use tensor_ops::{Element, Parameters, check_axis, visit_part, visit_part_mut};
 
 use super::frame_encoder::{FrameEncoder, FrameEncoderTrace};
 use super::head::{Head, HeadTrace};
+use super::steps::{Steps, check_steps};
 use super::temporal::{Temporal, TemporalTrace};
-use super::{ModelConfig, ModelError};
+use super::{AttentionWeights, ModelConfig, ModelError};
 
 const OPERATION: &str = "ActionModel";
 
 /// A classifier of clips, and the gradient of one.
 ///
 /// Clips of different lengths come as the steps of all clips one after another, without padding, so that no step is
-/// encoded in vain; the features are then laid out as `[clips, time, features]` for the temporal part.
+/// encoded in vain.
 #[derive(Clone, Debug)]
 pub struct ActionModel<T> {
-    /// From the images of a step to its features.
+    /// From the images of a step to its maps.
     pub encoder: FrameEncoder<T>,
-    /// From the features of all steps to one vector.
+    /// From the maps of all steps to one vector, or to the scores.
     pub temporal: Temporal<T>,
-    /// From that vector to the scores.
-    pub head: Head<T>,
+    /// From that vector to the scores; `None` where the temporal part scores itself, as feature pooling does.
+    pub head: Option<Head<T>>,
 }
 
 /// What [`ActionModel::backward`] needs of a forward pass.
 #[derive(Clone, Debug)]
-pub struct ActionTrace<T> {
-    lengths: Vec<usize>,
+pub struct ActionTrace<T: Element> {
     encoder: FrameEncoderTrace<T>,
     temporal: TemporalTrace<T>,
-    head: HeadTrace<T>,
+    head: Option<HeadTrace<T>>,
+}
+
+impl<T: Element> ActionTrace<T> {
+    /// What the model adds to the loss: the penalty on the weights of spatial attention, 0 for all others.
+    /// [`ActionModel::backward`] includes its gradient.
+    pub fn penalty(&self) -> T {
+        self.temporal.penalty()
+    }
 }
 
 impl<T: Element> ActionModel<T> {
@@ -47,15 +55,18 @@ impl<T: Element> ActionModel<T> {
         rng: &mut impl Rng,
     ) -> Result<Self, ModelError> {
         config.validate()?;
-        let encoder = FrameEncoder::new(&config.encoder, channels, size, rng)?;
-        let temporal = Temporal::new(&config.temporal, config.encoder.features, rng)?;
-        let head = Head::new(&config.head, temporal.output_features(), classes, rng)?;
+        let (encoder, maps) = FrameEncoder::new(&config.encoder, channels, size, rng)?;
+        let temporal = Temporal::new(&config.temporal, maps, classes, rng)?;
+        let head = match temporal.makes_scores() {
+            true => None,
+            false => Some(Head::new(&config.head, temporal.output_features(), classes, rng)?),
+        };
         Ok(Self { encoder, temporal, head })
     }
 
     /// The number of classes.
     pub fn classes(&self) -> usize {
-        self.head.linear.out_features()
+        self.head.as_ref().map_or(self.temporal.output_features(), |head| head.linear.out_features())
     }
 
     /// The scores `[clips, classes]` of clips.
@@ -66,11 +77,27 @@ impl<T: Element> ActionModel<T> {
     /// # Errors
     /// [`ModelError`] if the sizes do not fit or a clip has no steps.
     pub fn forward(&self, frames: ArrayView4<'_, T>, lengths: &[usize]) -> Result<Array2<T>, ModelError> {
-        check_steps(frames.len_of(Axis(0)), lengths)?;
-        let features = self.encoder.forward(frames)?;
-        let sequences = to_sequences(features.view(), lengths);
-        let vectors = self.temporal.forward(sequences.view(), lengths)?;
-        self.head.forward(vectors.view())
+        check_steps(OPERATION, frames.len_of(Axis(0)), lengths)?;
+        let maps = self.encoder.forward(frames)?;
+        let vectors = self.temporal.forward(Steps { maps: maps.view(), lengths })?;
+        match &self.head {
+            Some(head) => head.forward(vectors.view()),
+            None => Ok(vectors),
+        }
+    }
+
+    /// Where the model looks in clips given as to [`Self::forward`]; `None` for a model without attention.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn attention(
+        &self,
+        frames: ArrayView4<'_, T>,
+        lengths: &[usize],
+    ) -> Result<Option<AttentionWeights<T>>, ModelError> {
+        check_steps(OPERATION, frames.len_of(Axis(0)), lengths)?;
+        let maps = self.encoder.forward(frames)?;
+        self.temporal.attention(Steps { maps: maps.view(), lengths })
     }
 
     /// As [`Self::forward`], with dropout and with what [`Self::backward`] needs.
@@ -83,12 +110,17 @@ impl<T: Element> ActionModel<T> {
         lengths: &[usize],
         rng: &mut impl Rng,
     ) -> Result<(Array2<T>, ActionTrace<T>), ModelError> {
-        check_steps(frames.len_of(Axis(0)), lengths)?;
-        let (features, encoder) = self.encoder.forward_training(frames, rng)?;
-        let sequences = to_sequences(features.view(), lengths);
-        let (vectors, temporal) = self.temporal.forward_training(sequences.view(), lengths, rng)?;
-        let (scores, head) = self.head.forward_training(vectors.view(), rng)?;
-        Ok((scores, ActionTrace { lengths: lengths.to_vec(), encoder, temporal, head }))
+        check_steps(OPERATION, frames.len_of(Axis(0)), lengths)?;
+        let (maps, encoder) = self.encoder.forward_training(frames, rng)?;
+        let (vectors, temporal) = self.temporal.forward_training(Steps { maps: maps.view(), lengths }, rng)?;
+        let (scores, head) = match &self.head {
+            Some(head) => {
+                let (scores, trace) = head.forward_training(vectors.view(), rng)?;
+                (scores, Some(trace))
+            }
+            None => (vectors, None),
+        };
+        Ok((scores, ActionTrace { encoder, temporal, head }))
     }
 
     /// The gradients of the parameters for the gradient `[clips, classes]` of the scores.
@@ -96,10 +128,24 @@ impl<T: Element> ActionModel<T> {
     /// # Errors
     /// [`ModelError`] if the sizes do not fit the trace.
     pub fn backward(&self, trace: &ActionTrace<T>, grad_scores: ArrayView2<'_, T>) -> Result<Self, ModelError> {
-        let (grad_vectors, head) = self.head.backward(&trace.head, grad_scores)?;
-        let (grad_sequences, temporal) = self.temporal.backward(&trace.temporal, grad_vectors.view())?;
-        let grad_features = from_sequences(&grad_sequences, &trace.lengths);
-        let encoder = self.encoder.backward(&trace.encoder, grad_features.view())?;
+        check_axis(
+            OPERATION,
+            "heads of the trace",
+            usize::from(self.head.is_some()),
+            usize::from(trace.head.is_some()),
+        )?;
+        let (grad_maps, temporal, head) = match (&self.head, &trace.head) {
+            (Some(head), Some(of_head)) => {
+                let (grad_vectors, head) = head.backward(of_head, grad_scores)?;
+                let (grad_maps, temporal) = self.temporal.backward(&trace.temporal, grad_vectors.view())?;
+                (grad_maps, temporal, Some(head))
+            }
+            _ => {
+                let (grad_maps, temporal) = self.temporal.backward(&trace.temporal, grad_scores)?;
+                (grad_maps, temporal, None)
+            }
+        };
+        let encoder = self.encoder.backward(&trace.encoder, grad_maps)?;
         Ok(Self { encoder, temporal, head })
     }
 }
@@ -108,45 +154,16 @@ impl<T: Element> Parameters<T> for ActionModel<T> {
     fn visit<'a>(&'a self, visitor: &mut dyn FnMut(&str, ArrayViewD<'a, T>)) {
         visit_part("encoder", &self.encoder, visitor);
         visit_part("temporal", &self.temporal, visitor);
-        visit_part("head", &self.head, visitor);
+        if let Some(head) = &self.head {
+            visit_part("head", head, visitor);
+        }
     }
 
     fn visit_mut<'a>(&'a mut self, visitor: &mut dyn FnMut(&str, ArrayViewMutD<'a, T>)) {
         visit_part_mut("encoder", &mut self.encoder, visitor);
         visit_part_mut("temporal", &mut self.temporal, visitor);
-        visit_part_mut("head", &mut self.head, visitor);
+        if let Some(head) = &mut self.head {
+            visit_part_mut("head", head, visitor);
+        }
     }
-}
-
-/// Checks that there are clips, that each has steps, and that they are the steps given.
-fn check_steps(steps: usize, lengths: &[usize]) -> Result<(), TensorError> {
-    check_not_empty(OPERATION, "clips", lengths.len())?;
-    if let Some(item) = lengths.iter().position(|&length| length == 0) {
-        return Err(TensorError::SequenceLength { operation: OPERATION, item, found: 0, max: steps });
-    }
-    let total = lengths.iter().fold(0, |sum: usize, &length| sum.saturating_add(length));
-    check_axis(OPERATION, "steps of all clips", total, steps)
-}
-
-/// `[steps of all clips, features]` as `[clips, time, features]`, with zeros behind the shorter clips.
-fn to_sequences<T: Element>(steps: ArrayView2<'_, T>, lengths: &[usize]) -> Array3<T> {
-    let time = lengths.iter().copied().max().unwrap_or(0);
-    let mut sequences = Array3::zeros((lengths.len(), time, steps.ncols()));
-    let mut start = 0;
-    for (mut sequence, &length) in sequences.outer_iter_mut().zip(lengths) {
-        sequence.slice_mut(s![..length, ..]).assign(&steps.slice(s![start..start + length, ..]));
-        start += length;
-    }
-    sequences
-}
-
-/// The reverse of [`to_sequences`]; what stands behind the shorter clips is left out.
-fn from_sequences<T: Element>(sequences: &Array3<T>, lengths: &[usize]) -> Array2<T> {
-    let mut steps = Array2::zeros((lengths.iter().sum(), sequences.len_of(Axis(2))));
-    let mut start = 0;
-    for (sequence, &length) in sequences.outer_iter().zip(lengths) {
-        steps.slice_mut(s![start..start + length, ..]).assign(&sequence.slice(s![..length, ..]));
-        start += length;
-    }
-    steps
 }

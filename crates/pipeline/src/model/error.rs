@@ -1,7 +1,10 @@
 //! Errors of models.
 
+use attention::AttentionError;
 use conv2d::Conv2dError;
+use convlstm::ConvLstmError;
 use lstm::LstmError;
+use pooling::PoolingError;
 use tensor_ops::TensorError;
 use thiserror::Error;
 
@@ -23,4 +26,13 @@ pub enum ModelError {
     /// An LSTM cannot be built or run.
     #[error(transparent)]
     Lstm(#[from] LstmError),
+    /// A stack of LSTM layers on maps cannot be built or run.
+    #[error(transparent)]
+    ConvLstm(#[from] ConvLstmError),
+    /// A layer with attention cannot be built or run.
+    #[error(transparent)]
+    Attention(#[from] AttentionError),
+    /// Feature pooling cannot be built or run.
+    #[error(transparent)]
+    Pooling(#[from] PoolingError),
 }

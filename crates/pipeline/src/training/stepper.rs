@@ -64,7 +64,7 @@ impl Stepper {
         self.optimizer.step(&mut self.model, &gradients, learning_rate).map_err(failed)?;
         let correct =
             scores.rows().into_iter().zip(&batch.labels).filter(|(row, label)| largest(row.view()) == **label);
-        Ok(Outcome { loss: f64::from(loss.value), correct: correct.count() })
+        Ok(Outcome { loss: f64::from(loss.value + trace.penalty()), correct: correct.count() })
     }
 
     pub(super) fn model(&self) -> &ActionModel<f32> {

@@ -11,8 +11,8 @@ const TINY: &str = r#"
     clips_per_person = 6
     [model.encoder]
     convolutions = [{ channels = 3, kernel = 4, stride = 4, padding = 0 }]
-    features = 5
     [model.temporal.lstm]
+    features = 5
     hidden = 4
     [training]
     epochs = 2
@@ -108,6 +108,9 @@ fn wrong_arguments_are_refused_with_a_reason() {
         (&["train", "--test-person", "9"], "error: `data.test_person` must be a person from 1 to 8, found 9"),
         (&["train", "--test-person", "0"], "error: `data.test_person` must be a person from 1 to 8, found 0"),
         (&["train", "--test-person", "x"], "invalid value 'x' for '--test-person <N>'"),
+        (&["train", "--model", "rnn"], "invalid value 'rnn' for '--model <MODEL>'"),
+        (&["train", "--reducer", "mean"], "error: --reducer needs a pooling model, such as --model conv-pooling"),
+        (&["train", "nowcast", "--model", "lstm"], "error: --model is no option of `nowcast`"),
         (&["train", "--epochs", "0"], "error: `training.epochs` must be at least 1, found 0"),
         (&["train", "--batch-size", "0"], "error: `training.batch_size` must be at least 1, found 0"),
         (&["train", "--learning-rate", "0"], "error: `training.learning_rate` must be a number above 0, found 0"),

@@ -1,7 +1,7 @@
 //! What several tests share.
 
 use pipeline::data::{FirActions, SplitConfig};
-use pipeline::model::{ConvolutionConfig, EncoderConfig, HeadConfig, LstmTemporalConfig, ModelConfig, TemporalConfig};
+use pipeline::model::{ConvolutionConfig, EncoderConfig, HeadConfig, LstmPartConfig, ModelConfig, TemporalConfig};
 use pipeline::recipe::ActionRecipe;
 use pipeline::run::{FORMAT_VERSION, ModelDescription};
 use pipeline::training::TrainingConfig;
@@ -18,9 +18,9 @@ pub(crate) fn tiny_recipe() -> ActionRecipe {
 
 pub(crate) fn tiny_model() -> ModelConfig {
     let convolution = |channels| ConvolutionConfig { channels, kernel: 4, stride: 2, padding: 1 };
-    let lstm = LstmTemporalConfig { hidden: 5, ..LstmTemporalConfig::default() };
+    let lstm = LstmPartConfig { features: 6, hidden: 5, ..LstmPartConfig::default() };
     ModelConfig {
-        encoder: EncoderConfig { convolutions: vec![convolution(3), convolution(4)], dropout: 0.2, features: 6 },
+        encoder: EncoderConfig { convolutions: vec![convolution(3), convolution(4)], dropout: 0.2 },
         temporal: TemporalConfig::Lstm(lstm),
         head: HeadConfig::default(),
     }

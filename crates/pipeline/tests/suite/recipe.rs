@@ -48,7 +48,7 @@ fn every_part_can_be_set() {
         ConvolutionConfig { channels: 6, kernel: 5, stride: 1, padding: 2 },
     ];
     assert_eq!(recipe.model.encoder.convolutions, expected);
-    let TemporalConfig::Lstm(lstm) = &recipe.model.temporal;
+    let TemporalConfig::Lstm(lstm) = &recipe.model.temporal else { panic!("an LSTM") };
     assert_eq!((lstm.hidden, lstm.read_out), (24, ReadOut::Linear));
     assert_eq!(recipe.training.schedule, ScheduleKind::Cosine);
     assert!(!recipe.evaluation.average_symmetries);
@@ -121,8 +121,35 @@ fn wrong_values_are_named() {
             "[model.encoder]\nconvolutions = [{ channels = 2, stride = 0 }]",
             "`model.encoder.convolutions.stride` must be 1 to 16384, found 0",
         ),
-        ("[model.encoder]\nfeatures = 0", "`model.encoder.features` must be 1 to 16384, found 0"),
         ("[model.encoder]\ndropout = 1.0", "`model.encoder.dropout` must be a number from 0 to below 1, found 1"),
+        ("[model.temporal.lstm]\nfeatures = 0", "`model.temporal.lstm.features` must be 1 to 16384, found 0"),
+        ("[model.temporal.pooling]\nunits = [0]", "`model.temporal.pooling.units` must be 1 to 16384, found 0"),
+        ("[model.temporal.pooling]\ntop_k = 0", "`model.temporal.pooling.top_k` must be 1 to 16384, found 0"),
+        (
+            "[model.temporal.pooling]\nsharpness = inf",
+            "`model.temporal.pooling.sharpness` must be a finite number, found inf",
+        ),
+        ("[model.temporal.pooling]\nstride = 0", "`model.temporal.pooling.stride` must be 1 to 16384, found 0"),
+        (
+            "[model.temporal.convlstm]\nchannels = []",
+            "`the number of model.temporal.convlstm.channels` must be 1 to 32, found 0",
+        ),
+        (
+            "[model.temporal.temporal-attention]\nscore = \"location\"\nwindow = 0",
+            "`model.temporal.temporal-attention.window` must be above 0 with the score `location`, found 0",
+        ),
+        (
+            "[model.temporal.spatial-attention]\npenalty = -1.0",
+            "`model.temporal.spatial-attention.penalty` must be a finite number, not negative, found -1",
+        ),
+        (
+            "[model.temporal.attention-pooling]\nlayers = 33",
+            "`model.temporal.attention-pooling.layers` must be 0 to 32, found 33",
+        ),
+        (
+            "[model.temporal.transformer]\nheads = 5",
+            "`model.temporal.transformer.heads` must be a divisor of the features, found 5",
+        ),
         ("[model.temporal.lstm]\nhidden = 0", "`model.temporal.lstm.hidden` must be 1 to 16384, found 0"),
         ("[model.temporal.lstm]\nlayers = 0", "`model.temporal.lstm.layers` must be 1 to 32, found 0"),
         ("[model.head]\ndropout = -0.5", "`model.head.dropout` must be a number from 0 to below 1, found -0.5"),

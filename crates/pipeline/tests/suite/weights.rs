@@ -118,10 +118,13 @@ fn foreign_and_newer_files_are_refused() {
     assert!(metadata("\"actions\"", "\"portraits\"").contains("unknown variant `portraits`"));
     assert_eq!(metadata("\"actions\"", "\"nowcast\""), "a model of the recipe `nowcast`, expected one of `actions`");
     assert!(metadata("{\"format_version\"", "\"format_version\"").starts_with("metadata: "));
-    assert_eq!(metadata("\"features\":6", "\"features\":0"), "`model.encoder.features` must be 1 to 16384, found 0");
+    assert_eq!(
+        metadata("\"features\":6", "\"features\":0"),
+        "`model.temporal.lstm.features` must be 1 to 16384, found 0"
+    );
     assert_eq!(
         metadata("\"features\":6", "\"features\":9"),
-        "parameter `encoder.projection.weight`: expected shape [9, 64], found [6, 64]"
+        "parameter `temporal.projection.weight`: expected shape [9, 64], found [6, 64]"
     );
     assert!(metadata("\"kernel\":4", "\"kernel\":40").contains("kernel"));
     assert_eq!(

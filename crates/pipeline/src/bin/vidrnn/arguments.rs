@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipeline::data::Protocol;
 use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
+use pipeline::model::{ModelName, PoolingReducer, TemporalConfig};
 use pipeline::recipe::{ActionRecipe, RecipeError};
 
 /// Train and evaluate recurrent video models on the CPU.
@@ -85,6 +87,12 @@ pub(crate) struct TrainArguments {
     /// Use only so many clips of each person, for a quick trial.
     #[arg(long, value_name = "N")]
     clips_per_person: Option<usize>,
+    /// What joins the steps of a clip.
+    #[arg(long, value_parser = model_name())]
+    model: Option<ModelName>,
+    /// How a pooling model makes one of several steps.
+    #[arg(long, value_parser = reducer())]
+    reducer: Option<PoolingReducer>,
     /// The number of training steps, for `nowcast` and `moving-mnist`.
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
@@ -123,6 +131,18 @@ pub(crate) struct CommonArguments {
     pub(crate) quiet: bool,
 }
 
+/// Takes the name of a model.
+pub(crate) fn model_name() -> impl TypedValueParser<Value = ModelName> {
+    let values = ModelName::ALL.map(|model| PossibleValue::new(model.name()).help(model.description()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<ModelName>())
+}
+
+/// Takes the name of a reducer.
+fn reducer() -> impl TypedValueParser<Value = PoolingReducer> {
+    PossibleValuesParser::new(PoolingReducer::ALL.map(PoolingReducer::name))
+        .try_map(|name| name.parse::<PoolingReducer>())
+}
+
 impl CommonArguments {
     /// Runs `work` with the number of threads asked for.
     pub(crate) fn with_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> anyhow::Result<R> {
@@ -152,8 +172,10 @@ impl TrainArguments {
         }
     }
 
-    fn action_flags(&self) -> [(&'static str, bool); 4] {
+    fn action_flags(&self) -> [(&'static str, bool); 6] {
         [
+            ("model", self.model.is_some()),
+            ("reducer", self.reducer.is_some()),
             ("epochs", self.epochs.is_some()),
             ("protocol", self.protocol.is_some()),
             ("test-person", self.test_person.is_some()),
@@ -202,6 +224,15 @@ impl TrainArguments {
         self.refuse(&others)?;
         self.refuse(&[("preset", self.preset.is_some())])?;
         let mut recipe = self.configured(ActionRecipe::from_toml)?.unwrap_or_default();
+        if let Some(model) = self.model {
+            recipe.model.temporal = model.temporal();
+        }
+        if let Some(reducer) = self.reducer {
+            let TemporalConfig::Pooling(pooling) = &mut recipe.model.temporal else {
+                anyhow::bail!("--reducer needs a pooling model, such as --model conv-pooling");
+            };
+            pooling.reducer = reducer;
+        }
         set(&mut recipe.seed, self.seed);
         set(&mut recipe.training.epochs, self.epochs);
         set(&mut recipe.training.batch_size, self.batch_size);
