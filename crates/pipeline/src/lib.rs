@@ -3,7 +3,7 @@
 //! The program `vidrnn` is a thin layer over this crate. A [`recipe`] decides everything about a run; the [`data`] are
 //! split, preprocessed and varied by it; the [`model`] is put together from the crates `conv2d`, `lstm` and `tensor-ops`;
 //! [`training`] fits it; and the [directory of the run](run) keeps what came of it. The module [`actions`] does all of
-//! that for action recognition; [`forecasting`] trains networks that continue frames, and [`forecast`] has the forecasts that
+//! that for action recognition, and [`comparison`] for several models of it; [`forecasting`] trains networks that continue frames, and [`forecast`] has the forecasts that
 //! need no model.
 //!
 //! ```no_run
@@ -23,6 +23,7 @@
 //! All numbers depend on the recipe alone, not on the number of threads.
 
 pub mod actions;
+pub mod comparison;
 pub mod data;
 pub mod estimate;
 pub mod forecast;

@@ -15,6 +15,8 @@ use crate::training::{EvaluationConfig, TrainingConfig};
 pub enum RecipeKind {
     /// Action recognition on the bundled thermal video.
     Actions,
+    /// Several models of action recognition.
+    Comparison,
     /// The continuation of radar, or of a person's own frames.
     Nowcast,
     /// The continuation of frames in which digits move.
@@ -42,6 +44,7 @@ impl RecipeKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Actions => "actions",
+            Self::Comparison => "comparison",
             Self::Nowcast => "nowcast",
             Self::MovingMnist => "moving-mnist",
         }

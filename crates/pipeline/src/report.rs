@@ -86,16 +86,16 @@ pub fn summary(results: &RunResults) -> String {
     text + &confusion_table(&results.labels, &results.confusion())
 }
 
-fn width(text: &impl AsRef<str>) -> usize {
+pub(crate) fn width(text: &impl AsRef<str>) -> usize {
     text.as_ref().chars().count()
 }
 
 /// `text` with spaces after it.
-fn pad(text: &str, width: usize) -> String {
+pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text:<width$}")
 }
 
 /// `text` with spaces before it.
-fn align(text: &str, width: usize) -> String {
+pub(crate) fn align(text: &str, width: usize) -> String {
     format!("{text:>width$}")
 }

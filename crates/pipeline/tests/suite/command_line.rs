@@ -38,6 +38,38 @@ fn refusal(directory: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn compare_and_evaluate() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "
+        [actions.data]
+        protocol = \"single\"
+        clips_per_person = 6
+        [actions.model.encoder]
+        convolutions = [{ channels = 3, kernel = 4, stride = 4, padding = 0 }]
+    ";
+    fs::write(directory.path().join("tiny.toml"), config).unwrap();
+    let models = "conv-pooling,transformer";
+    let arguments = ["compare", "--config", "tiny.toml", "--models", models, "--seeds", "3,4", "--epochs", "1"];
+    let output = vidrnn(directory.path(), &arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{err}");
+    let run = directory.path().join("runs/comparison-001");
+    for name in ["conv-pooling-seed-3", "conv-pooling-seed-4", "transformer-seed-3", "transformer-seed-4"] {
+        assert!(err.contains(name), "{err}");
+        assert!(run.join(name).join("model.safetensors").is_file());
+    }
+    let rows: Vec<&str> = out.lines().filter(|line| line.starts_with("conv-pooling") && line.contains('%')).collect();
+    assert_eq!(rows.len(), 2, "figures and recall: {out}");
+    assert!(out.contains("mean and standard deviation over 1 people and 2 seeds"), "{out}");
+
+    let evaluated = vidrnn(directory.path(), &["evaluate", "runs/comparison-001"]);
+    assert!(text(&evaluated.stdout).contains("the same figures as recorded when the run was trained"));
+    fs::remove_dir_all(run.join("transformer-seed-4")).unwrap();
+    let evaluated = vidrnn(directory.path(), &["evaluate", "runs/comparison-001"]);
+    assert!(text(&evaluated.stderr).contains("no such run directory"), "{}", text(&evaluated.stderr));
+}
+
+#[test]
 fn train_and_evaluate() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("tiny.toml"), TINY).unwrap();
@@ -108,6 +140,10 @@ fn wrong_arguments_are_refused_with_a_reason() {
         (&["train", "--test-person", "9"], "error: `data.test_person` must be a person from 1 to 8, found 9"),
         (&["train", "--test-person", "0"], "error: `data.test_person` must be a person from 1 to 8, found 0"),
         (&["train", "--test-person", "x"], "invalid value 'x' for '--test-person <N>'"),
+        (&["compare", "--models", "lstm,rnn"], "invalid value 'rnn' for '--models <MODELS>'"),
+        (&["compare", "--models", "lstm,lstm"], "error: `models` must be different models, found lstm twice"),
+        (&["compare", "--seeds", "1,1"], "error: `seeds` must be different seeds, found 1 twice"),
+        (&["compare", "--epochs", "0"], "error: `training.epochs` must be at least 1, found 0"),
         (&["train", "--model", "rnn"], "invalid value 'rnn' for '--model <MODEL>'"),
         (&["train", "--reducer", "mean"], "error: --reducer needs a pooling model, such as --model conv-pooling"),
         (&["train", "nowcast", "--model", "lstm"], "error: --model is no option of `nowcast`"),

@@ -65,7 +65,7 @@ fn wrong_files_say_what_is_wrong_and_where() {
         ("[training]\nepochs = 2.5", "invalid type: floating point `2.5`, expected usize", "epochs = 2.5"),
         ("[data]\nprotocol = \"all\"", "unknown variant `all`, expected `single` or `leave-one-person-out`", "\"all\""),
         ("recipe = \"portraits\"", "unknown variant `portraits`, expected one of `actions`", "\"portraits\""),
-        ("[model.temporal.gru]\nhidden = 3", "unknown variant `gru`, expected `lstm`", "gru"),
+        ("[model.temporal.gru]\nhidden = 3", "unknown variant `gru`, expected one of `pooling`, `lstm`", "gru"),
         ("[model.temporal.lstm]\nhiden = 3", "unknown field `hiden`", "hiden = 3"),
         ("[model.encoder]\nconvolutions = [{ kernel = 3 }]", "missing field `channels`", "kernel = 3"),
         ("[model.encoder]\nconvolutions = [{ channels = 3, stryde = 2 }]", "unknown field `stryde`", "stryde"),

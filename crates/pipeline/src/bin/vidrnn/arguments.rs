@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipeline::comparison::ComparisonRecipe;
 use pipeline::data::Protocol;
 use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
 use pipeline::model::{ModelName, PoolingReducer, TemporalConfig};
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Train a model and test it; everything is kept in a new run directory.
     Train(TrainArguments),
+    /// Train several models of action recognition under the same conditions and print one table.
+    Compare(CompareArguments),
     /// Compute the figures of a run anew from its files.
     Evaluate(EvaluateArguments),
 }
@@ -56,6 +59,15 @@ pub(crate) enum ProtocolName {
     Single,
     /// Train one model per person, each tested on that person.
     LeaveOnePersonOut,
+}
+
+impl ProtocolName {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Single => Protocol::Single,
+            Self::LeaveOnePersonOut => Protocol::LeaveOnePersonOut,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +126,64 @@ pub(crate) struct TrainArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// The models, separated by commas. Default: all.
+    #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model_name())]
+    models: Vec<ModelName>,
+    /// The seeds that every model is trained with, separated by commas.
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// A TOML file with the options that differ from the defaults; the flags override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How pooling models make one of several steps.
+    #[arg(long, value_parser = reducer())]
+    reducer: Option<PoolingReducer>,
+    /// How often every training clip takes part.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Whom to test on.
+    #[arg(long, value_enum)]
+    protocol: Option<ProtocolName>,
+    /// Use only so many clips of each person, for a quick trial.
+    #[arg(long, value_name = "N")]
+    clips_per_person: Option<usize>,
+    /// How many of the latest frames a step shows; with more than one it shows what moves.
+    #[arg(long, value_name = "N")]
+    stacked_frames: Option<usize>,
+    /// Where run directories are made.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) run_dir: PathBuf,
+    /// The name of the run directory; it must not exist. Default: `comparison` and a number.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+impl CompareArguments {
+    /// The recipe of the file, or the defaults, with what the flags override.
+    pub(crate) fn recipe(&self) -> anyhow::Result<ComparisonRecipe> {
+        let mut recipe = configured(self.config.as_ref(), ComparisonRecipe::from_toml)?.unwrap_or_default();
+        if !self.models.is_empty() {
+            recipe.models.clone_from(&self.models);
+        }
+        if !self.seeds.is_empty() {
+            recipe.seeds.clone_from(&self.seeds);
+        }
+        set(&mut recipe.reducer, self.reducer);
+        set(&mut recipe.actions.training.epochs, self.epochs);
+        set(&mut recipe.actions.data.protocol, self.protocol.map(ProtocolName::protocol));
+        set(&mut recipe.actions.preprocessing.stacked_frames, self.stacked_frames);
+        if self.clips_per_person.is_some() {
+            recipe.actions.data.clips_per_person = self.clips_per_person;
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
     /// The run directory.
     pub(crate) run: PathBuf,
@@ -153,13 +223,6 @@ impl CommonArguments {
 }
 
 impl TrainArguments {
-    /// The recipe in the file, if one is given.
-    fn configured<R>(&self, parse: impl FnOnce(&str) -> Result<R, RecipeError>) -> anyhow::Result<Option<R>> {
-        let Some(path) = &self.config else { return Ok(None) };
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok(Some(parse(&text).with_context(|| path.display().to_string())?))
-    }
-
     /// Refuses flags that another recipe has.
     fn refuse(&self, flags: &[(&str, bool)]) -> anyhow::Result<()> {
         match flags.iter().find(|(_, given)| *given) {
@@ -187,7 +250,7 @@ impl TrainArguments {
     pub(crate) fn nowcast_recipe(&self) -> anyhow::Result<NowcastRecipe> {
         self.refuse(&self.action_flags())?;
         self.refuse(&[("preset", self.preset.is_some())])?;
-        let mut recipe = self.configured(NowcastRecipe::from_toml)?.unwrap_or_default();
+        let mut recipe = configured(self.config.as_ref(), NowcastRecipe::from_toml)?.unwrap_or_default();
         set(&mut recipe.seed, self.seed);
         set(&mut recipe.training.steps, self.steps);
         set(&mut recipe.training.batch_size, self.batch_size);
@@ -208,7 +271,7 @@ impl TrainArguments {
             PresetName::Small => MovingMnistPreset::Small,
             PresetName::Paper => MovingMnistPreset::Paper,
         };
-        let configured = self.configured(MovingMnistRecipe::from_toml)?;
+        let configured = configured(self.config.as_ref(), MovingMnistRecipe::from_toml)?;
         let mut recipe = configured.unwrap_or_else(|| MovingMnistRecipe::preset(preset));
         set(&mut recipe.seed, self.seed);
         set(&mut recipe.training.steps, self.steps);
@@ -223,7 +286,7 @@ impl TrainArguments {
         let others = [("steps", self.steps.is_some()), ("data", self.data.is_some())];
         self.refuse(&others)?;
         self.refuse(&[("preset", self.preset.is_some())])?;
-        let mut recipe = self.configured(ActionRecipe::from_toml)?.unwrap_or_default();
+        let mut recipe = configured(self.config.as_ref(), ActionRecipe::from_toml)?.unwrap_or_default();
         if let Some(model) = self.model {
             recipe.model.temporal = model.temporal();
         }
@@ -238,17 +301,23 @@ impl TrainArguments {
         set(&mut recipe.training.batch_size, self.batch_size);
         set(&mut recipe.training.learning_rate, self.learning_rate);
         set(&mut recipe.data.test_person, self.test_person);
-        let protocol = self.protocol.map(|protocol| match protocol {
-            ProtocolName::Single => Protocol::Single,
-            ProtocolName::LeaveOnePersonOut => Protocol::LeaveOnePersonOut,
-        });
-        set(&mut recipe.data.protocol, protocol);
+        set(&mut recipe.data.protocol, self.protocol.map(ProtocolName::protocol));
         if self.clips_per_person.is_some() {
             recipe.data.clips_per_person = self.clips_per_person;
         }
         recipe.validate()?;
         Ok(recipe)
     }
+}
+
+/// The recipe in the file, if one is given.
+fn configured<R>(
+    path: Option<&PathBuf>,
+    parse: impl FnOnce(&str) -> Result<R, RecipeError>,
+) -> anyhow::Result<Option<R>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(Some(parse(&text).with_context(|| path.display().to_string())?))
 }
 
 fn set<V>(field: &mut V, flag: Option<V>) {

@@ -1,5 +1,6 @@
 //! `vidrnn evaluate`
 
+use pipeline::comparison::{self, ComparisonResults};
 use pipeline::forecasting::moving_mnist::{self, MovingMnistResults};
 use pipeline::forecasting::nowcast::{self, NowcastResults};
 use pipeline::recipe::RecipeKind;
@@ -13,6 +14,15 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let directory = RunDirectory::open(&arguments.run)?;
     match directory.read_config(RecipeKind::of_toml)? {
         RecipeKind::Actions => evaluate_actions(arguments, &directory),
+        RecipeKind::Comparison => {
+            let progress = Progress::new(arguments.common.quiet, 1);
+            let mut observer = |fold: &_| progress.line(&report::fold_line(fold));
+            let results = arguments.common.with_threads(|| comparison::evaluate(&directory, &mut observer))??;
+            progress.finish();
+            println!("\n{}", comparison::summary(&results));
+            compare(directory.read_results::<ComparisonResults>()? == results);
+            Ok(())
+        }
         RecipeKind::Nowcast => {
             let results = arguments.common.with_threads(|| nowcast::evaluate(&directory))??;
             println!("{}", nowcast::summary(&results));

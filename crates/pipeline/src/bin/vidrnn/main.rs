@@ -1,6 +1,7 @@
 //! The program `vidrnn`: trains and evaluates recurrent video models.
 
 mod arguments;
+mod compare;
 mod evaluate;
 mod forecast_progress;
 mod progress;
@@ -27,6 +28,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     Isa::from_environment()?;
     match command {
         Command::Train(arguments) => train::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
     }
 }

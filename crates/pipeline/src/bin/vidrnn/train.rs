@@ -1,5 +1,6 @@
 //! `vidrnn train`
 
+use std::path::Path;
 use std::time::Instant;
 
 use pipeline::forecasting::nowcast::{self, Nowcast};
@@ -31,10 +32,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
     }
 }
 
-/// The new run directory that the arguments ask for.
-fn run_directory(arguments: &TrainArguments, kind: RecipeKind) -> anyhow::Result<RunDirectory> {
-    let parent = &arguments.run_dir;
-    Ok(match &arguments.name {
+/// The new run directory in `parent`, of the name asked for or the next number of the recipe's.
+pub(crate) fn run_directory(parent: &Path, name: Option<&str>, kind: RecipeKind) -> anyhow::Result<RunDirectory> {
+    Ok(match name {
         Some(name) => RunDirectory::create(parent, name)?,
         None => RunDirectory::create_numbered(parent, kind.name())?,
     })
@@ -46,7 +46,7 @@ fn train_forecast(
     train: impl FnOnce(&RunDirectory, &mut dyn FnMut(ForecastingEvent<'_>)) -> Result<String, ForecastingError> + Send,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let directory = run_directory(arguments, kind)?;
+    let directory = run_directory(&arguments.run_dir, arguments.name.as_deref(), kind)?;
     let mut progress = ForecastProgress::new(arguments.common.quiet);
     progress.line(&format!("run directory: {}", directory.path().display()));
     let summary = arguments.common.with_threads(|| train(&directory, &mut |event| progress.observe(&event)))??;
@@ -58,7 +58,7 @@ fn train_forecast(
 
 fn train_actions(arguments: &TrainArguments, recipe: &ActionRecipe) -> anyhow::Result<()> {
     let start = Instant::now();
-    let directory = run_directory(arguments, recipe.recipe)?;
+    let directory = run_directory(&arguments.run_dir, arguments.name.as_deref(), recipe.recipe)?;
     let mut progress = Progress::new(arguments.common.quiet, recipe.data.test_people().len());
     progress.line(&format!("run directory: {}", directory.path().display()));
     let results = arguments
