@@ -17,6 +17,7 @@ mod convolution;
 mod forward;
 mod images;
 mod model;
+mod pooled_linear;
 mod unrolled;
 
 pub use backward::FeaturePoolingGradients;

@@ -13,7 +13,7 @@ mod window;
 
 pub(crate) use backward::{Forward, reduce_backward};
 pub(crate) use clips::Clips;
-pub(crate) use forward::reduce;
+pub(crate) use forward::{reduce, reduce_columns};
 pub use reducer::Reducer;
 pub use trace::{TemporalPool, TemporalTrace};
 pub(crate) use trace::{check_sequences, pack};

@@ -50,6 +50,11 @@ pub(super) fn linear<T: Element>(layer: &Linear<T>, input: ArrayView2<'_, T>) ->
     Ok(output)
 }
 
+/// max(x, 0) of a new array.
+pub(super) fn rectify<T: Element>(output: &mut Array2<T>) {
+    for_each_part(output.as_slice_mut().unwrap_or_default(), vecmath::relu);
+}
+
 /// The outputs of all layers for rows `[rows, features]`, of which only the last remains.
 pub(super) fn forward<'a, T: Element>(
     layers: &[Linear<T>],
@@ -58,7 +63,7 @@ pub(super) fn forward<'a, T: Element>(
     let mut rows = input;
     for layer in layers {
         let mut output = linear(layer, rows.view())?;
-        for_each_part(output.as_slice_mut().unwrap_or_default(), vecmath::relu);
+        rectify(&mut output);
         rows = CowArray::from(output);
     }
     Ok(rows)
@@ -74,7 +79,7 @@ pub(super) fn forward_training<'a, T: Element>(
     let mut trace = ConnectedTrace { input, outputs: Vec::new(), dropped: Vec::new() };
     for layer in layers {
         let mut output = linear(layer, trace.output())?;
-        for_each_part(output.as_slice_mut().unwrap_or_default(), vecmath::relu);
+        rectify(&mut output);
         trace.dropped.push(dropout.forward_training_in_place(output.view_mut(), rng));
         trace.outputs.push(output);
     }

@@ -9,7 +9,7 @@ use tensor_ops::{Dropout, Element, check_axis};
 use super::config::NAME;
 use super::connected::{self, ConnectedTrace};
 use super::convolution::TimeWindows;
-use super::{Architecture, FeaturePooling, FeaturePoolingConfig};
+use super::{Architecture, FeaturePooling, FeaturePoolingConfig, pooled_linear};
 use crate::PoolingError;
 use crate::temporal::{Clips, Windows, check_sequences, pack, reduce};
 
@@ -72,8 +72,7 @@ impl<T: Element> FeaturePooling<T> {
     /// configuration, results without memory, and in local pooling clips of another number of windows.
     pub fn forward(&self, input: ArrayView5<'_, T>, lengths: Option<&[usize]>) -> Result<Array2<T>, PoolingError> {
         let lengths = self.check_input(&input, lengths)?;
-        let (rows, counts, _) = self.first_rows(input, &lengths, false)?;
-        let rows = connected::forward(&self.shared, rows)?;
+        let (rows, counts) = self.shared_rows(input, &lengths)?;
         let (clips, _) = self.second_rows(rows.view(), &counts, false)?;
         let clips = match clips {
             Some(clips) => CowArray::from(clips),
@@ -128,6 +127,24 @@ impl<T: Element> FeaturePooling<T> {
             }
         }
         Ok(lengths)
+    }
+
+    /// The rows behind the shared layers.
+    fn shared_rows<'a>(
+        &self,
+        input: ArrayView5<'a, T>,
+        lengths: &[usize],
+    ) -> Result<(CowArray<'a, T, Ix2>, Vec<usize>), PoolingError> {
+        let config = self.config();
+        let pooled = matches!(config.architecture, Architecture::Slow { .. } | Architecture::Local { .. });
+        let (Some((first, rest)), true) = (self.shared.split_first(), pooled) else {
+            let (rows, counts, _) = self.first_rows(input, lengths, false)?;
+            return Ok((connected::forward(&self.shared, rows)?, counts));
+        };
+        let windows = Windows::new(config.window(), lengths);
+        let mut rows = pooled_linear::forward(first, config.reducer, &Clips::of_batch(&input), &windows)?;
+        connected::rectify(&mut rows);
+        Ok((connected::forward(rest, CowArray::from(rows))?, windows.counts()))
     }
 
     /// The rows that the shared layers read.

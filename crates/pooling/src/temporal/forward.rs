@@ -65,30 +65,43 @@ pub(crate) fn reduce<T: Element>(
     };
     let mut output: Array2<T> = zeros(operation, "output", [rows, features])?;
     let mut steps: Array3<u32> = filled(operation, "frames of the largest values", [rows, ranks, features], 0)?;
+    reduce_columns(reducer, clips, windows, 0..features, output.view_mut(), steps.view_mut());
+    Ok((output, steps))
+}
+
+/// Reduces some features of the windows of `clips` to rows `[windows, features]` of contiguous values.
+pub(crate) fn reduce_columns<T: Element>(
+    reducer: Reducer,
+    clips: &Clips<'_, T>,
+    windows: &Windows,
+    columns: Range<usize>,
+    output: ArrayViewMut2<'_, T>,
+    steps: ArrayViewMut3<'_, u32>,
+) {
     let block = block(reducer);
-    let mut tasks = Vec::with_capacity(clips.clips.len() * features.div_ceil(block));
-    let (mut rest, mut rest_steps) = (output.view_mut(), steps.view_mut());
+    let mut tasks = Vec::with_capacity(clips.clips.len() * columns.len().div_ceil(block));
+    let (mut rest, mut rest_steps) = (output, steps);
     for (clip, rows) in clips.clips.iter().zip(&windows.clips) {
         let (mut output, mut steps);
         (output, rest) = rest.split_at(Axis(0), rows.len());
         (steps, rest_steps) = rest_steps.split_at(Axis(0), rows.len());
-        for first in (0..features).step_by(block) {
-            let columns = first..features.min(first + block);
+        for first in columns.clone().step_by(block) {
+            let columns = first..columns.end.min(first + block);
             let (output_block, steps_block);
             (output_block, output) = output.split_at(Axis(1), columns.len());
             (steps_block, steps) = steps.split_at(Axis(2), columns.len());
-            tasks.push((Frames { clip, features, columns }, &windows.frames[rows.clone()], output_block, steps_block));
+            let frames = Frames { clip, features: clips.features, columns };
+            tasks.push((frames, &windows.frames[rows.clone()], output_block, steps_block));
         }
     }
     let run = |(frames, windows, output, steps): (Frames<'_, T>, &[Range<usize>], _, _)| {
         reduce_block(reducer, &frames, windows, output, steps);
     };
-    if windows.values(features) < PARALLEL_VALUES {
+    if windows.values(columns.len()) < PARALLEL_VALUES {
         tasks.into_iter().for_each(run);
     } else {
         tasks.into_par_iter().for_each(run);
     }
-    Ok((output, steps))
 }
 
 /// Reduces the windows of a clip, a block of features wide.
