@@ -1,6 +1,6 @@
-//! Pictures of frames: strips as PNG, animations as GIF.
+//! Pictures of frames: strips and reels as PNG, animations as GIF.
 //!
-//! Both have at most 256 colours and keep them exactly.
+//! All have at most 256 colours and keep them exactly.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -27,7 +27,7 @@ use ndarray::ArrayView3;
 use thiserror::Error;
 
 pub use colours::ColourScale;
-pub use encode::{write_animation, write_strip};
+pub use encode::{encode_reel, write_animation, write_strip};
 
 /// A row of a strip, or one part of an animation.
 #[derive(Clone, Debug)]
@@ -120,6 +120,12 @@ pub enum PictureError {
     Png {
         /// The file.
         path: PathBuf,
+        /// What the encoder says.
+        source: png::EncodingError,
+    },
+    /// A picture that goes into no file of its own cannot be encoded as PNG.
+    #[error("picture: {source}")]
+    Encoding {
         /// What the encoder says.
         source: png::EncodingError,
     },

@@ -14,6 +14,8 @@ const STEPS: usize = 254;
 pub enum ColourScale {
     /// From black to white.
     Grey,
+    /// Warmth: from nearly black over violet, red and orange to pale yellow.
+    Heat,
     /// The rain rate that the value stands for, see [`rain_rate`]: dark where there is no rain, then blue, green, yellow
     /// from 5 mm/h, red from 20 mm/h, and pale violet at 100 mm/h.
     Rain,
@@ -32,6 +34,9 @@ const RAIN: [(f64, [u8; 3]); 9] = [
     (100.0, [240, 210, 250]),
 ];
 
+/// Colours evenly spread from the value 0 to 1; each is lighter than the one before.
+const HEAT: [[u8; 3]; 5] = [[10, 10, 28], [84, 20, 118], [196, 48, 78], [248, 146, 42], [255, 246, 206]];
+
 const NO_RAIN: [u8; 3] = [14, 18, 28];
 
 impl ColourScale {
@@ -48,6 +53,7 @@ impl ColourScale {
         let value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
         match self {
             Self::Grey => [(value * 255.0).round() as u8; 3],
+            Self::Heat => heat_colour(value),
             Self::Rain => rain_colour(rain_rate(value)),
         }
     }
@@ -70,7 +76,7 @@ impl ColourScale {
     /// Values to label beside the colours, and their labels.
     pub(super) fn marks(self) -> Vec<(f32, String)> {
         match self {
-            Self::Grey => [0.0, 0.5, 1.0].map(|value: f32| (value, value.to_string())).to_vec(),
+            Self::Grey | Self::Heat => [0.0, 0.5, 1.0].map(|value: f32| (value, value.to_string())).to_vec(),
             Self::Rain => RAIN.map(|(rate, _)| (crate::data::rain_value(rate), rate.to_string())).to_vec(),
         }
     }
@@ -78,7 +84,7 @@ impl ColourScale {
     /// The unit of the labels.
     pub(super) fn unit(self) -> &'static str {
         match self {
-            Self::Grey => "",
+            Self::Grey | Self::Heat => "",
             Self::Rain => "mm/h",
         }
     }
@@ -93,13 +99,24 @@ fn rain_colour(rate: f64) -> [u8; 3] {
         let [(from, first), (to, second)] = [pair[0], pair[1]];
         if rate <= to {
             let part = ((rate / from).ln() / (to / from).ln()).clamp(0.0, 1.0);
-            return std::array::from_fn(|channel| {
-                let (first, second) = (f64::from(first[channel]), f64::from(second[channel]));
-                (first + part * (second - first)).round() as u8
-            });
+            return between(first, second, part);
         }
     }
     RAIN[RAIN.len() - 1].1
+}
+
+fn heat_colour(value: f32) -> [u8; 3] {
+    let place = f64::from(value) * (HEAT.len() - 1) as f64;
+    let first = (place as usize).min(HEAT.len() - 2);
+    between(HEAT[first], HEAT[first + 1], place - first as f64)
+}
+
+/// The colour that lies at the `part` from 0 to 1 of the way from `first` to `second`.
+fn between(first: [u8; 3], second: [u8; 3], part: f64) -> [u8; 3] {
+    std::array::from_fn(|channel| {
+        let (first, second) = (f64::from(first[channel]), f64::from(second[channel]));
+        (first + part * (second - first)).round() as u8
+    })
 }
 
 #[cfg(test)]
@@ -120,8 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn warmer_is_lighter() {
+        assert_eq!(ColourScale::Heat.colour(0.0), HEAT[0]);
+        assert_eq!(ColourScale::Heat.colour(0.5), HEAT[2]);
+        assert_eq!(ColourScale::Heat.colour(f32::INFINITY), HEAT[4]);
+        let lightness = |step: u8| {
+            let [red, green, blue] = ColourScale::Heat.colour(f32::from(step) / 64.0).map(f64::from);
+            0.2126 * red + 0.7152 * green + 0.0722 * blue
+        };
+        for step in 0..64 {
+            assert!(lightness(step) < lightness(step + 1), "step {step}");
+        }
+    }
+
+    #[test]
     fn palettes_hold_every_value() {
-        for scale in [ColourScale::Grey, ColourScale::Rain] {
+        for scale in [ColourScale::Grey, ColourScale::Heat, ColourScale::Rain] {
             let palette = scale.palette();
             assert_eq!(palette.len(), 3 * 256);
             for byte in 0..=255_u8 {

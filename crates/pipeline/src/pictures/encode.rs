@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use ndarray::ArrayView3;
+
+use super::canvas::Canvas;
 use super::layout::{check, moment, strip};
-use super::{Panel, PictureError, PictureStyle};
+use super::{ColourScale, Panel, PictureError, PictureStyle};
 use crate::run::atomic;
 
 /// Writes a PNG file: a row for each of `panels` with all its frames from left to right, and below them the colours with
@@ -14,19 +17,49 @@ use crate::run::atomic;
 /// along an axis, or the file cannot be written.
 pub fn write_strip(path: &Path, panels: &[Panel<'_>], style: &PictureStyle) -> Result<(), PictureError> {
     let canvas = strip(panels, style)?;
+    let bytes = encode_png(canvas, style.colours);
+    let bytes = bytes.map_err(|source| PictureError::Png { path: path.to_owned(), source })?;
+    atomic::write(path, &bytes).map_err(|source| PictureError::Io { path: path.to_owned(), source })
+}
+
+/// A PNG file of `frames`, `[time, height, width]`, beside each other without any space between them, each of their pixels a
+/// pixel of the picture: what a page can enlarge, and move under a window of one frame to play them.
+///
+/// # Errors
+/// [`PictureError`] if there are no frames, these have no pixels, or the picture would have more than 16384 pixels along an
+/// axis.
+///
+/// ```
+/// use ndarray::Array3;
+/// use pipeline::pictures::{ColourScale, encode_reel};
+///
+/// let bytes = encode_reel(Array3::zeros((5, 16, 16)).view(), ColourScale::Heat)?;
+/// assert_eq!(&bytes[1..4], b"PNG");
+/// # Ok::<(), pipeline::pictures::PictureError>(())
+/// ```
+pub fn encode_reel(frames: ArrayView3<'_, f32>, colours: ColourScale) -> Result<Vec<u8>, PictureError> {
+    let style = PictureStyle { colours, magnification: 1, ..PictureStyle::default() };
+    check(&[Panel::new("reel", frames)], &style)?;
+    let (time, height, width) = frames.dim();
+    let mut canvas = Canvas::new(height, time.saturating_mul(width))?;
+    for (position, frame) in frames.outer_iter().enumerate() {
+        canvas.frame(frame, 0, position * width, 1);
+    }
+    encode_png(canvas, colours).map_err(|source| PictureError::Encoding { source })
+}
+
+fn encode_png(canvas: Canvas, colours: ColourScale) -> Result<Vec<u8>, png::EncodingError> {
     let (height, width) = canvas.pixels.dim();
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_palette(style.colours.palette());
+    encoder.set_palette(colours.palette());
     let pixels: Vec<u8> = canvas.pixels.into_iter().collect();
-    let encoded = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(&pixels)?;
-        writer.finish()
-    });
-    encoded.map_err(|source| PictureError::Png { path: path.to_owned(), source })?;
-    atomic::write(path, &bytes).map_err(|source| PictureError::Io { path: path.to_owned(), source })
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 /// Writes a GIF file that runs again and again: `panels` beside each other, all at the same time.
@@ -50,7 +83,7 @@ pub fn write_animation(path: &Path, panels: &[Panel<'_>], style: &PictureStyle) 
 }
 
 fn encode_animation(
-    canvases: impl Iterator<Item = Result<super::canvas::Canvas, PictureError>>,
+    canvases: impl Iterator<Item = Result<Canvas, PictureError>>,
     style: &PictureStyle,
     path: &Path,
 ) -> Result<Vec<u8>, PictureError> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 
 use ndarray::{Array3, ArrayView3};
-use pipeline::pictures::{ColourScale, Panel, PictureStyle, write_animation, write_strip};
+use pipeline::pictures::{ColourScale, Panel, PictureStyle, encode_reel, write_animation, write_strip};
 
 const RAIN: PictureStyle = PictureStyle { colours: ColourScale::Rain, magnification: 3, frame_hundredths: 20 };
 
@@ -97,6 +97,24 @@ fn an_animation_shows_the_panels_moment_by_moment() {
         count += 1;
     }
     assert_eq!(count, 5);
+}
+
+#[test]
+fn a_reel_holds_every_pixel_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("reel.png");
+    let shown = frames(5, 0.1);
+    let style = PictureStyle { colours: ColourScale::Heat, magnification: 1, ..PictureStyle::default() };
+    fs::write(&path, encode_reel(shown.view(), style.colours).unwrap()).unwrap();
+    let reel = read_png(&path);
+    assert_eq!((reel.0, reel.1), (12, 5 * 16));
+    for position in 0..5 {
+        assert_eq!(find(&reel, shown.view(), position, &style), Some((0, position * 16)), "frame {position}");
+    }
+    let refused = |frames: &Array3<f32>| encode_reel(frames.view(), style.colours).unwrap_err().to_string();
+    assert_eq!(refused(&frames(0, 0.0)), "picture: frames of a panel: expected at least 1, found 0");
+    assert_eq!(refused(&Array3::zeros((3, 0, 4))), "picture: height of frames: expected at least 1, found 0");
+    assert!(refused(&frames(2000, 0.0)).contains("at most 16384"));
 }
 
 #[test]
