@@ -13,16 +13,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod finished;
+
 use thiserror::Error;
 
-use crate::data::{DataError, FirActions, NormalizedClips, Protocol, SplitConfig, split};
+use crate::data::{DataError, FirActions, Protocol, SplitConfig, split};
 use crate::model::ModelError;
 use crate::recipe::ActionRecipe;
-use crate::run::{
-    EpochRecord, FoldResults, ModelDescription, RunDirectory, RunError, RunResults, WeightsError, load_model,
-    save_model,
-};
-use crate::training::{self, TrainingError, TrainingEvent, train_fold};
+use crate::run::{EpochRecord, FoldResults, RunDirectory, RunError, RunResults, WeightsError, save_model};
+use crate::training::{TrainingError, TrainingEvent, train_fold};
+
+pub use finished::FinishedFold;
 
 /// Why a run could not be trained or evaluated.
 #[derive(Debug, Error)]
@@ -91,21 +92,39 @@ pub fn train(
 /// # Errors
 /// [`ActionsError`] if a file is missing or damaged, or the files do not belong together. Nothing is written.
 pub fn evaluate(directory: &RunDirectory, observer: &mut dyn FnMut(&FoldResults)) -> Result<RunResults, ActionsError> {
-    let recipe = directory.read_recipe()?;
-    let actions = FirActions::bundled()?;
-    let folds = match recipe.data.protocol {
-        Protocol::Single => vec![evaluate_person(&actions, &recipe, directory)?],
-        Protocol::LeaveOnePersonOut => {
-            let mut folds = Vec::new();
-            for person in recipe.data.test_people() {
-                let fold = RunDirectory::open(&directory.path().join(RunDirectory::fold_name(person)))?;
-                folds.push(evaluate_person(&actions, &recipe_for(&recipe, person), &fold)?);
-                observer(&folds[folds.len() - 1]);
-            }
-            folds
+    let (recipe, actions) = (directory.read_recipe()?, FirActions::bundled()?);
+    let mut folds = Vec::new();
+    visit_folds(directory, &recipe, &actions, &mut |fold| {
+        folds.push(fold.evaluate(&actions, recipe.evaluation.symmetries())?);
+        if recipe.data.protocol == Protocol::LeaveOnePersonOut {
+            observer(&folds[folds.len() - 1]);
         }
-    };
+        Ok::<(), ActionsError>(())
+    })?;
     Ok(run_results(folds))
+}
+
+/// Hands each model of the run in `directory` to `visit`, one after another, so that no two are in memory.
+///
+/// # Errors
+/// [`ActionsError`] if a file is missing or damaged, or the files do not belong together; or the first error of `visit`.
+pub fn visit_folds<E: From<ActionsError>>(
+    directory: &RunDirectory,
+    recipe: &ActionRecipe,
+    actions: &FirActions,
+    visit: &mut dyn FnMut(FinishedFold) -> Result<(), E>,
+) -> Result<(), E> {
+    match recipe.data.protocol {
+        Protocol::Single => visit(FinishedFold::open(directory.clone(), recipe, actions)?),
+        Protocol::LeaveOnePersonOut => {
+            for person in recipe.data.test_people() {
+                let path = directory.path().join(RunDirectory::fold_name(person));
+                let directory = RunDirectory::open(&path).map_err(ActionsError::from)?;
+                visit(FinishedFold::open(directory, &recipe_for(recipe, person), actions)?)?;
+            }
+            Ok(())
+        }
+    }
 }
 
 /// The recipe of the fold tested on `person`, a run by itself.
@@ -136,31 +155,4 @@ fn train_person(
     })?;
     save_model(&directory.model_path(), &trained.description, &trained.model)?;
     Ok(trained.results)
-}
-
-fn evaluate_person(
-    actions: &FirActions,
-    recipe: &ActionRecipe,
-    directory: &RunDirectory,
-) -> Result<FoldResults, ActionsError> {
-    let (description, model) = load_model(&directory.existing_model()?)?;
-    let recorded: RunResults = directory.read_results()?;
-    let inconsistent = |problem| ActionsError::Inconsistent { path: directory.path().to_owned(), problem };
-    let ModelDescription { preprocessing, labels, .. } = &description;
-    if labels[..] != FirActions::LABELS {
-        return Err(inconsistent("the model was trained for other classes than the data set has"));
-    }
-    let test_person = recipe.data.test_person;
-    let recorded = recorded.folds.iter().find(|fold| fold.test_person == test_person);
-    let recorded = recorded.ok_or_else(|| inconsistent("results.json is about another person than config.toml"))?;
-    let fold = split(actions.clips(), test_person, &recipe.data, recipe.seed);
-    let symmetries = recipe.evaluation.symmetries();
-    let clips = NormalizedClips::new(actions, preprocessing);
-    let evaluate = |positions: &[usize]| training::evaluate(&model, &clips, positions, symmetries);
-    Ok(FoldResults {
-        test: evaluate(&fold.test)?.ok_or_else(|| inconsistent("config.toml leaves no clips to test on"))?,
-        validation: evaluate(&fold.validation)?,
-        parameters: tensor_ops::Parameters::parameter_count(&model),
-        ..recorded.clone()
-    })
 }

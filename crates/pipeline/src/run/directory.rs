@@ -68,7 +68,8 @@ pub enum RunError {
 }
 
 /// A directory that holds one run: `config.toml` (the recipe with every field), `metrics.jsonl` (one JSON object per
-/// epoch), `model.safetensors` (weights, and what is needed to use them) and `results.json` (the final figures).
+/// epoch), `model.safetensors` (weights, and what is needed to use them) and `results.json` (the final figures). Beside them may lie
+/// `report.html`, the page that [`crate::report::html`] makes of them.
 ///
 /// The run of several folds holds `config.toml`, the `results.json` of all of them, and one directory per fold,
 /// `person-1` and so on, each a run by itself. Every file appears under its name when it is complete.
@@ -82,6 +83,7 @@ impl RunDirectory {
     const METRICS: &str = "metrics.jsonl";
     const RESULTS: &str = "results.json";
     const MODEL: &str = "model.safetensors";
+    const REPORT: &str = "report.html";
 
     /// Makes the directory `name` in `parent`, and `parent` where it is missing.
     ///
@@ -209,6 +211,17 @@ impl RunDirectory {
         self.write(Self::METRICS, lines.as_bytes())
     }
 
+    /// Reads the records that [`Self::write_metrics`] wrote.
+    ///
+    /// # Errors
+    /// [`RunError::Unfinished`], [`RunError::Io`] or [`RunError::Json`] if they are missing or damaged.
+    pub fn read_metrics<R: DeserializeOwned>(&self) -> Result<Vec<R>, RunError> {
+        let path = self.existing(Self::METRICS)?;
+        let text = fs::read_to_string(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
+        let records = serde_json::Deserializer::from_str(&text).into_iter();
+        records.collect::<Result<_, _>>().map_err(|source| RunError::Json { path, source })
+    }
+
     /// Writes the final figures.
     ///
     /// # Errors
@@ -226,6 +239,15 @@ impl RunDirectory {
         let path = self.existing(Self::RESULTS)?;
         let text = fs::read_to_string(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
         serde_json::from_str(&text).map_err(|source| RunError::Json { path, source })
+    }
+
+    /// Writes the page about the run, in place of an older one; where it is.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] if the file cannot be written.
+    pub fn write_report(&self, html: &str) -> Result<PathBuf, RunError> {
+        self.write(Self::REPORT, html.as_bytes())?;
+        Ok(self.path.join(Self::REPORT))
     }
 
     fn existing(&self, file: &'static str) -> Result<PathBuf, RunError> {
