@@ -1,6 +1,7 @@
-//! Figures as text for a terminal.
+//! Figures as text for a terminal, and [a page](html) about a run.
 
 mod forecast;
+pub mod html;
 
 use std::fmt::Write;
 

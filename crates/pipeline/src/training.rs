@@ -7,5 +7,6 @@ mod fold;
 mod stepper;
 
 pub use config::{EvaluationConfig, ScheduleKind, TrainingConfig};
+pub(crate) use evaluate::largest;
 pub use evaluate::{evaluate, probabilities};
 pub use fold::{TrainedFold, TrainingError, TrainingEvent, train_fold};

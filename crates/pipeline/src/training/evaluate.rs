@@ -66,7 +66,7 @@ pub fn evaluate(
 }
 
 /// The position of the largest value, the first of several.
-pub(super) fn largest<T: Element>(values: ArrayView1<'_, T>) -> usize {
+pub(crate) fn largest<T: Element>(values: ArrayView1<'_, T>) -> usize {
     let mut largest = 0;
     for (position, &value) in values.iter().enumerate() {
         if value > values[largest] {

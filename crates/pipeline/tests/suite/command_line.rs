@@ -97,6 +97,15 @@ fn train_and_evaluate() {
     let table = |text: &str| text.split("true \\").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
     assert_eq!(table(&figures), table(&out));
 
+    let page = run.join("report.html");
+    assert!(out.ends_with("report: runs/actions-001/report.html\n"), "{out}");
+    let written = fs::read(&page).unwrap();
+    fs::write(&page, "old").unwrap();
+    let reported = vidrnn(directory.path(), &["report", "runs/actions-001", "--threads", "1"]);
+    assert!(reported.status.success(), "{}", text(&reported.stderr));
+    assert_eq!(text(&reported.stdout), "runs/actions-001/report.html\n");
+    assert!(fs::read(&page).unwrap() == written, "the same page from the same files");
+
     let quiet = ["train", "--config", "tiny.toml", "--name", "mine", "--run-dir", "else/where", "--quiet"];
     let output = vidrnn(directory.path(), &quiet);
     assert!(output.status.success());
@@ -136,6 +145,9 @@ fn wrong_arguments_are_refused_with_a_reason() {
         (&["evaluate", "runs/none"], "error: runs/none: no such run directory"),
         (&["evaluate", "empty"], "error: empty: not a finished run: config.toml is missing"),
         (&["evaluate", "value.toml"], "error: value.toml: no such run directory"),
+        (&["report", "runs/none"], "error: runs/none: no such run directory"),
+        (&["report", "empty"], "error: empty: not a finished run: config.toml is missing"),
+        (&["report"], "required arguments were not provided"),
         (&["evaluate"], "required arguments were not provided"),
         (&["train", "--test-person", "9"], "error: `data.test_person` must be a person from 1 to 8, found 9"),
         (&["train", "--test-person", "0"], "error: `data.test_person` must be a person from 1 to 8, found 0"),
@@ -208,7 +220,7 @@ fn help_names_every_command() {
     let output = vidrnn(Path::new("."), &["--help"]);
     let help = text(&output.stdout);
     assert!(output.status.success());
-    assert!(help.contains("train") && help.contains("evaluate"), "{help}");
+    assert!(help.contains("train") && help.contains("evaluate") && help.contains("report"), "{help}");
     let help = text(&vidrnn(Path::new("."), &["train", "--help"]).stdout);
     for flag in ["--config", "--seed", "--epochs", "--protocol", "--test-person", "--run-dir", "--name", "--threads"] {
         assert!(help.contains(flag), "`{flag}` in {help}");

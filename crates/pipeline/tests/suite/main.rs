@@ -8,6 +8,7 @@ mod forecast;
 mod forecasting;
 mod frame_metrics;
 mod frame_sequences;
+mod html_report;
 mod model;
 mod moving_mnist;
 mod pictures;

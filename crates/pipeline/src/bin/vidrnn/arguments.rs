@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Compute the figures of a run anew from its files.
     Evaluate(EvaluateArguments),
+    /// Make the page about a run anew from its files.
+    Report(ReportArguments),
 }
 
 /// What to train.
@@ -185,6 +187,14 @@ impl CompareArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
+    /// The run directory.
+    pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
     /// The run directory.
     pub(crate) run: PathBuf,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use pipeline::metrics::Percent;
 
 use crate::arguments::CompareArguments;
 use crate::progress::Progress;
+use crate::report::after_training;
 use crate::train::run_directory;
 
 pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
@@ -28,5 +29,5 @@ pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
     progress.finish();
     println!("\n{}", comparison::summary(&results));
     println!("{} in {:.1} s", directory.path().display(), start.elapsed().as_secs_f64());
-    Ok(())
+    after_training(&arguments.common, &directory)
 }

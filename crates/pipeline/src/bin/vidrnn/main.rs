@@ -5,6 +5,7 @@ mod compare;
 mod evaluate;
 mod forecast_progress;
 mod progress;
+mod report;
 mod train;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Train(arguments) => train::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
 }
 

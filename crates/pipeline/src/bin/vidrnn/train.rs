@@ -12,6 +12,7 @@ use pipeline::{actions, report};
 use crate::arguments::{RecipeName, TrainArguments};
 use crate::forecast_progress::ForecastProgress;
 use crate::progress::Progress;
+use crate::report::after_training;
 
 pub(crate) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
     match arguments.recipe {
@@ -53,7 +54,7 @@ fn train_forecast(
     progress.finish();
     println!("\n{summary}");
     println!("{} in {:.1} s", directory.path().display(), start.elapsed().as_secs_f64());
-    Ok(())
+    after_training(&arguments.common, &directory)
 }
 
 fn train_actions(arguments: &TrainArguments, recipe: &ActionRecipe) -> anyhow::Result<()> {
@@ -68,5 +69,5 @@ fn train_actions(arguments: &TrainArguments, recipe: &ActionRecipe) -> anyhow::R
     print!("\n{}", report::summary(&results));
     println!();
     println!("{} in {:.1} s", directory.path().display(), start.elapsed().as_secs_f64());
-    Ok(())
+    after_training(&arguments.common, &directory)
 }
