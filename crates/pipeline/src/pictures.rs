@@ -1,6 +1,6 @@
 //! Pictures of frames: strips and reels as PNG, animations as GIF.
 //!
-//! All have at most 256 colours and keep them exactly.
+//! All but overlays of weights have at most 256 colours and keep them exactly.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -19,6 +19,7 @@ mod canvas;
 mod colours;
 mod encode;
 mod layout;
+mod overlay;
 
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use thiserror::Error;
 
 pub use colours::ColourScale;
 pub use encode::{encode_reel, write_animation, write_strip};
+pub use overlay::encode_overlay;
 
 /// A row of a strip, or one part of an animation.
 #[derive(Clone, Debug)]

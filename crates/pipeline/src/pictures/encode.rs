@@ -62,6 +62,20 @@ fn encode_png(canvas: Canvas, colours: ColourScale) -> Result<Vec<u8>, png::Enco
     Ok(bytes)
 }
 
+/// A PNG file of the reds, greens and blues `pixels`, `[height, width, 3]`.
+pub(super) fn encode_rgb(pixels: ArrayView3<'_, u8>) -> Result<Vec<u8>, png::EncodingError> {
+    let (height, width, _) = pixels.dim();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let pixels: Vec<u8> = pixels.iter().copied().collect();
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
 /// Writes a GIF file that runs again and again: `panels` beside each other, all at the same time.
 ///
 /// # Errors

@@ -17,6 +17,7 @@
 //! ```
 
 mod actions;
+mod attention;
 mod axis;
 mod bars;
 mod chart;

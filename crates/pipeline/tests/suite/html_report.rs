@@ -9,6 +9,7 @@ use pipeline::actions;
 use pipeline::data::{FirActions, Protocol, SplitConfig};
 use pipeline::forecasting::nowcast::Nowcast;
 use pipeline::forecasting::{LayerSize, MovingMnistPreset, MovingMnistRecipe, NowcastRecipe, moving_mnist};
+use pipeline::model::ModelName;
 use pipeline::recipe::ActionRecipe;
 use pipeline::report::html::{ReportError, write_report};
 use pipeline::run::{EpochRecord, RunDirectory, RunError, RunResults};
@@ -181,6 +182,35 @@ fn forecasts_have_pages() {
     fs::write(run.path().join("results.json"), json.to_string()).unwrap();
     let error = write_report(&run).unwrap_err().to_string();
     assert!(error.ends_with("results.json: leads of persistence: expected 3, found 2"), "{error}");
+}
+
+#[test]
+fn attention_is_shown_where_a_model_has_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let models = [
+        (ModelName::SpatialAttention, Some("largest weight of a place")),
+        (ModelName::TemporalAttention, Some("weight of a step")),
+        (ModelName::AttentionPooling, Some("weight of a step")),
+        (ModelName::Transformer, Some("weight of a step")),
+        (ModelName::Lstm, None),
+    ];
+    for (model, curve) in models {
+        let mut recipe = tiny_recipe();
+        (recipe.data.clips_per_person, recipe.training.epochs) = (Some(5), 1);
+        recipe.model.temporal = model.temporal();
+        let html = report(&train(&recipe, parent.path(), model.name()));
+        let Some(curve) = curve else {
+            assert!(!html.contains("<section id=\"attention\">"), "{model}");
+            continue;
+        };
+        let section = html.split("<section id=\"attention\">").nth(1).unwrap().split("</section>").next().unwrap();
+        assert!(section.contains(curve), "{model}: `{curve}` in {}", without_pictures(section));
+        // Each clip stands still step by step, moves, and has a line; one of five at least is right or wrong.
+        let clips = section.matches("class=\"film\"").count();
+        assert!((1..=8).contains(&clips), "{model}: {clips} clips");
+        assert_eq!(section.matches("step by step").count(), clips, "{model}");
+        assert_eq!(section.matches("</title></path>").count(), clips, "{model}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The report about action recognition.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
+use super::attention::{ClipAttention, attention, attention_of};
 use super::axis::Numbers;
 use super::chart::{Chart, Line};
 use super::clips::{Verdict, film_legend, films, surest_of_each_class, worst_mistakes};
@@ -19,11 +22,14 @@ use crate::units::Count;
 /// Mistakes that are shown.
 const MISTAKES: usize = 10;
 
-/// What is read of one fold: the figures of its epochs, and what its model says of the clips that it is tested on.
+/// What is read of one fold: the figures of its epochs, what its model says of the clips that it is tested on, and where it
+/// looks in some of them.
 struct FoldReport {
     test_person: usize,
     epochs: Vec<EpochRecord>,
     verdicts: Vec<Verdict>,
+    /// Where the model looks, by clip; empty if it has no attention.
+    attention: BTreeMap<usize, ClipAttention>,
 }
 
 /// The page about the run in `directory`.
@@ -50,9 +56,14 @@ pub(super) fn report(directory: &RunDirectory) -> Result<String, ReportError> {
         Section::new("classes", "Classes", classes(&results)),
         Section::new("mistakes", "Worst mistakes", mistakes(&verdicts, &actions, &results.labels)?),
         Section::new("right", "Recognised", recognised(&verdicts, &actions, &results.labels)?),
-        Section::new("training", "Training", training(&folds)),
-        Section::new("recipe", "Recipe", options),
     ]);
+    let looks: BTreeMap<usize, ClipAttention> =
+        folds.iter_mut().flat_map(|fold| std::mem::take(&mut fold.attention)).collect();
+    if let Some(body) = attention(&verdicts, &looks, &recipe.preprocessing, &actions, &results.labels)? {
+        sections.push(Section::new("attention", "Attention", body));
+    }
+    sections
+        .extend([Section::new("training", "Training", training(&folds)), Section::new("recipe", "Recipe", options)]);
     let clips: usize = results.folds.iter().map(|fold| fold.test.clips).sum();
     let lead = html! {
         "Action recognition in thermal video: " (percent(results.accuracy.mean)) " of " (Count(clips as u64))
@@ -86,10 +97,12 @@ fn read_fold(fold: &FinishedFold, recipe: &ActionRecipe, actions: &FirActions) -
         prediction: largest(probabilities),
         probabilities: probabilities.to_vec(),
     };
+    let verdicts: Vec<Verdict> = tested.iter().zip(probabilities.rows()).map(verdict).collect();
     Ok(FoldReport {
         test_person: fold.clips.test_person,
         epochs: fold.directory.read_metrics()?,
-        verdicts: tested.iter().zip(probabilities.rows()).map(verdict).collect(),
+        attention: attention_of(fold, &clips, &verdicts, FirActions::LABELS.len())?,
+        verdicts,
     })
 }
 

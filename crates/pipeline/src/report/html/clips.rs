@@ -62,12 +62,22 @@ pub(super) fn films(verdicts: &[Verdict], actions: &FirActions, labels: &[String
 
 fn card(verdict: &Verdict, actions: &FirActions, labels: &[String]) -> Result<Markup, ReportError> {
     let clip = &actions.clips()[verdict.clip];
+    let alternative = format!("clip {} of person {}: {}", verdict.clip, clip.person, labels[verdict.truth]);
+    let frames = warmth(actions, verdict.clip);
+    let address = data_uri("image/png", &encode_reel(frames.view(), ColourScale::Heat)?);
+    Ok(html! {
+        (window(&address, &alternative, frames.dim().0, None))
+        (verdict_lines(verdict, actions, labels))
+    })
+}
+
+/// What the model said, what the clip is, and which clip it is.
+pub(super) fn verdict_lines(verdict: &Verdict, actions: &FirActions, labels: &[String]) -> Markup {
+    let clip = &actions.clips()[verdict.clip];
     let (truth, prediction) = (&labels[verdict.truth], &labels[verdict.prediction]);
     let said = percent(f64::from(verdict.confidence()));
     let of_truth = percent(f64::from(verdict.probabilities[verdict.truth]));
-    let alternative = format!("clip {} of person {}: {truth}", verdict.clip, clip.person);
-    Ok(html! {
-        (film(&warmth(actions, verdict.clip), &alternative)?)
+    html! {
         p .verdict {
             @if verdict.is_right() {
                 b .is-right { (prediction) } " " (said)
@@ -78,24 +88,24 @@ fn card(verdict: &Verdict, actions: &FirActions, labels: &[String]) -> Result<Ma
             }
         }
         p .origin { "person " (clip.person) ", clip " (verdict.clip) ", " (clip.length) " frames" }
-    })
+    }
 }
 
 /// The clip's frames as values from 0 to 1: how warm it is above the empty room and above the middle of the clip, whatever
 /// the recipe makes of it.
-fn warmth(actions: &FirActions, position: usize) -> Array3<f32> {
+pub(super) fn warmth(actions: &FirActions, position: usize) -> Array3<f32> {
     let shown = PreprocessingConfig::default();
     let clip = &actions.clips()[position];
     let units = shown.normalize(actions.frames(clip), actions.background(clip));
     units.mapv(|units| (units * shown.celsius_per_unit as f32 - COLDEST) / (WARMEST - COLDEST))
 }
 
-/// A window of one frame, under which the reel of all frames moves on and on.
-fn film(frames: &Array3<f32>, alternative: &str) -> Result<Markup, ReportError> {
-    let address = data_uri("image/png", &encode_reel(frames.view(), ColourScale::Heat)?);
-    let count = frames.dim().0;
-    let style = format!("--frames:{count};--middle:{}", count / 2);
-    Ok(html! { div .film style=(style) { img src=(address) alt=(alternative); } })
+/// A window of one frame, under which the reel of `frames` frames at `address` moves on and on; a frame stays for `tick`
+/// seconds, or as long as in the recording.
+pub(super) fn window(address: &str, alternative: &str, frames: usize, tick: Option<f64>) -> Markup {
+    let tick = tick.map(|tick| format!(";--tick:{tick:.3}s")).unwrap_or_default();
+    let style = format!("--frames:{frames};--middle:{}{tick}", frames / 2);
+    html! { div .film style=(style) { img src=(address) alt=(alternative); } }
 }
 
 /// What the colours of the films stand for.
