@@ -8,6 +8,10 @@ use crate::AttentionError;
 use crate::error::check_part;
 use crate::vector::{add_rows, weight_gradient};
 
+mod stream;
+
+pub(crate) use stream::StreamState;
+
 /// Hidden and cell values of the sequences of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellState<T> {

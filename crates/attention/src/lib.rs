@@ -77,6 +77,7 @@ mod cell;
 mod clips;
 mod error;
 mod layer;
+mod linear;
 mod mask;
 mod multi_head;
 mod packed;

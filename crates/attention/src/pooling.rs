@@ -20,8 +20,8 @@ use crate::AttentionError;
 use crate::clips::Clips;
 use crate::error::check_part;
 use crate::layer::{row_of, rows_of, slice_mut};
+use crate::linear::{check_linear, zero_linear};
 use crate::row::{Attended, Comparison, Operands, RowGradients, Scorer};
-use crate::spatial::{check_linear, zero_linear};
 use crate::vector::{add_rows, product, weight_gradient};
 
 const NAME: &str = "AttentionPooling";

@@ -24,8 +24,8 @@ use crate::cell::{cell_config, cell_weights};
 use crate::clips::Clips;
 use crate::error::{check_part, invalid};
 use crate::layer::slice_mut;
+use crate::linear::{check_linear, zero_linear};
 use crate::packed::PackedScore;
-use crate::spatial::{check_linear, zero_linear};
 use crate::temporal::check_attention;
 use crate::{Attention, AttentionConfig, AttentionError, CellState, Score};
 

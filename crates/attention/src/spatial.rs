@@ -23,6 +23,7 @@ use tensor_ops::{
 use crate::cell::{INITIAL_AXES, PackedCell, cell_config, cell_weights};
 use crate::clips::Clips;
 use crate::layer::{rows_of, slice_mut};
+use crate::linear::{check_linear, zero_linear};
 use crate::packed::PackedScore;
 use crate::recurrence::{Reach, Recurrence, RecurrenceTrace};
 use crate::temporal::check_attention;
@@ -425,29 +426,6 @@ struct PackedParts<T> {
     cell: PackedCell<T>,
     /// `W_c`, `[features, gates]`.
     context: PackedMatrix<T>,
-}
-
-/// A linear layer with all parameters 0.
-pub(crate) fn zero_linear<T: Element>(config: LinearConfig) -> Linear<T> {
-    let LinearConfig { in_features, out_features, bias } = config;
-    let bias = bias.then(|| ndarray::Array1::zeros(out_features));
-    Linear { weight: Array2::zeros((out_features, in_features)), bias }
-}
-
-/// Checks the shapes of a linear layer; the axes are those of outputs, inputs and bias.
-pub(crate) fn check_linear<T: Element>(
-    layer: &'static str,
-    axes: [&'static str; 3],
-    linear: &Linear<T>,
-    config: LinearConfig,
-) -> Result<(), AttentionError> {
-    check_axis(layer, axes[0], config.out_features, linear.out_features())?;
-    check_axis(layer, axes[1], config.in_features, linear.in_features())?;
-    crate::error::check_part(layer, axes[2], config.bias, linear.bias.is_some())?;
-    if let Some(bias) = &linear.bias {
-        check_axis(layer, axes[2], config.out_features, bias.len())?;
-    }
-    Ok(())
 }
 
 impl<T: Element> Parameters<T> for SpatialAttention<T> {

@@ -77,7 +77,7 @@ impl TransformerConfig {
 /// use ndarray_rand::rand::{SeedableRng, rngs::StdRng};
 ///
 /// let layer = TransformerLayer::<f32>::new(TransformerConfig::new(16, 4), &mut StdRng::seed_from_u64(1))?;
-/// let frames = Array3::ones((2, 6, 16)) + sinusoidal_positions(6, 16)?;
+/// let frames = Array3::ones((2, 6, 16)) + sinusoidal_positions::<f32>(6, 16)?;
 /// let (output, weights) = layer.forward(frames.view(), Some(&[6, 4]))?;
 /// assert_eq!(output.dim(), (2, 6, 16));
 /// assert_eq!(weights.dim(), (2, 4, 6, 6)); // [batch, heads, steps, steps attended to]

@@ -7,6 +7,7 @@ use tensor_ops::{Element, TensorError, check_axis, linear_backward, vecmath};
 use super::{SpatialAttention, SpatialTrace};
 use crate::AttentionError;
 use crate::cell::{CellState, FINAL_AXES, recurrent_gradients};
+use crate::clips::Clips;
 use crate::error::invalid;
 use crate::layer::{row_of, slice_mut};
 use crate::packed::ScoreBackward;
@@ -108,7 +109,7 @@ impl<T: Element> SpatialAttention<T> {
     }
 
     /// The gradient of the weights as steps.
-    fn grad_weights(&self, clips: &crate::clips::Clips, grad: ArrayView4<'_, T>) -> Result<Array2<T>, TensorError> {
+    fn grad_weights(&self, clips: &Clips, grad: ArrayView4<'_, T>) -> Result<Array2<T>, TensorError> {
         let (batch, time, height, width) = grad.dim();
         check_axis(NAME, "weight gradient batch", clips.batch(), batch)?;
         check_axis(NAME, "weight gradient time", clips.time, time)?;

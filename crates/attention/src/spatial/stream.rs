@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, ArrayView3, ArrayView4, s};
-use tensor_ops::{Element, ProductStart, TensorError, check_axis, check_not_empty};
+use ndarray::{Array2, ArrayView2, ArrayView3, ArrayView4};
+use tensor_ops::{Element, ProductStart, check_axis};
 
 use super::{PackedParts, SpatialAttention, SpatialAttentionConfig};
-use crate::cell::INITIAL_AXES;
+use crate::cell::StreamState;
 use crate::recurrence::{AttendedRows, Span, rows_at};
 use crate::{AttentionError, CellState};
 
@@ -46,10 +46,7 @@ pub struct SpatialStream<T> {
     /// The regions of the frame, `[batch · regions, features]`, and their forms.
     regions: Array2<T>,
     key_forms: Array2<T>,
-    hidden: Array2<T>,
-    cell: Array2<T>,
-    previous_hidden: Array2<T>,
-    previous_cell: Array2<T>,
+    state: StreamState<T>,
     gates: Array2<T>,
     forms: Array2<T>,
     contexts: Array2<T>,
@@ -86,16 +83,12 @@ impl<T: Element> PackedSpatialAttention<T> {
         batch: usize,
         initial: Option<&CellState<T>>,
     ) -> Result<SpatialStream<T>, AttentionError> {
-        check_not_empty(NAME, "batch", batch)?;
         let (cell, score, regions) = (&self.parts.cell, &self.parts.score, self.config.regions());
-        let state = Array2::zeros((batch, cell.layout.padded_units()));
-        let mut stream = SpatialStream {
+        let state = StreamState::new(NAME, cell, batch, initial)?;
+        Ok(SpatialStream {
             regions: Array2::zeros((batch * regions, self.config.features)),
             key_forms: Array2::zeros((batch * regions, score.key_form_size())),
-            hidden: state.clone(),
-            cell: state.clone(),
-            previous_hidden: state.clone(),
-            previous_cell: state,
+            state,
             gates: Array2::zeros((batch, cell.layout.width())),
             forms: Array2::zeros((batch, score.form_size)),
             contexts: Array2::zeros((batch, self.config.features)),
@@ -103,11 +96,7 @@ impl<T: Element> PackedSpatialAttention<T> {
             weights: Array2::zeros((batch, regions)),
             scratch: vec![T::zero(); batch * score.form_size],
             packed: self,
-        };
-        if let Some(initial) = initial {
-            stream.set_state(initial)?;
-        }
-        Ok(stream)
+        })
     }
 }
 
@@ -119,17 +108,14 @@ impl<T: Element> SpatialStream<T> {
     pub fn step(&mut self, frame: ArrayView4<'_, T>) -> Result<ArrayView2<'_, T>, AttentionError> {
         let PackedSpatialAttention { config, parts } = &*self.packed;
         let (batch, height, width, features) = frame.dim();
-        check_axis(NAME, "frame batch", self.hidden.nrows(), batch)?;
+        check_axis(NAME, "frame batch", self.state.batch(), batch)?;
         check_axis(NAME, "frame height", config.height, height)?;
         check_axis(NAME, "frame width", config.width, width)?;
         check_axis(NAME, "frame features", config.features, features)?;
         let mut target = self.regions.view_mut().into_shape_with_order(frame.raw_dim()).expect("as many values");
         target.assign(&frame);
         parts.score.key_forms_into(self.regions.view(), self.key_forms.view_mut())?;
-        std::mem::swap(&mut self.hidden, &mut self.previous_hidden);
-        std::mem::swap(&mut self.cell, &mut self.previous_cell);
-        let units = parts.cell.layout.units();
-        parts.score.query_forms(self.previous_hidden.slice(s![.., ..units]), self.forms.view_mut())?;
+        parts.score.query_forms(self.state.hidden(), self.forms.view_mut())?;
         self.contexts.fill(T::zero());
         let rows = AttendedRows {
             forms: self.forms.as_slice().expect("an owned array"),
@@ -148,14 +134,8 @@ impl<T: Element> SpatialStream<T> {
             row.iter_mut().zip(&parts.cell.bias).for_each(|(gate, &bias)| *gate = bias);
         });
         parts.context.multiply(self.contexts.view(), ProductStart::Output, self.gates.view_mut())?;
-        parts.cell.step(
-            self.previous_hidden.view(),
-            self.previous_cell.view(),
-            self.gates.view_mut(),
-            self.hidden.view_mut(),
-            self.cell.view_mut(),
-        )?;
-        Ok(self.hidden.slice(s![.., ..units]))
+        self.state.step(&parts.cell, self.gates.view_mut())?;
+        Ok(self.state.hidden())
     }
 
     /// The weights of the last step, `[batch, height, width]`.
@@ -166,8 +146,9 @@ impl<T: Element> SpatialStream<T> {
 
     /// Sets all states to zero.
     pub fn reset(&mut self) {
-        self.hidden.fill(T::zero());
-        self.cell.fill(T::zero());
+        for sequence in 0..self.state.batch() {
+            self.state.clear(sequence);
+        }
     }
 
     /// Sets the states of one clip to zero: another starts in its place.
@@ -175,20 +156,14 @@ impl<T: Element> SpatialStream<T> {
     /// # Errors
     /// [`AttentionError::Tensor`] if there is no such clip.
     pub fn reset_sequence(&mut self, sequence: usize) -> Result<(), AttentionError> {
-        let end = self.hidden.nrows();
-        if sequence >= end {
-            let index = "sequence";
-            return Err(TensorError::IndexOutOfRange { operation: NAME, index, item: 0, found: sequence, end }.into());
-        }
-        self.hidden.row_mut(sequence).fill(T::zero());
-        self.cell.row_mut(sequence).fill(T::zero());
+        self.state.check_sequence(sequence)?;
+        self.state.clear(sequence);
         Ok(())
     }
 
     /// The state after the last step.
     pub fn state(&self) -> CellState<T> {
-        let units = s![.., ..self.packed.config.hidden_size];
-        CellState { hidden: self.hidden.slice(units).to_owned(), cell: self.cell.slice(units).to_owned() }
+        self.state.get()
     }
 
     /// Continues from `state`.
@@ -196,10 +171,6 @@ impl<T: Element> SpatialStream<T> {
     /// # Errors
     /// [`AttentionError::Tensor`] if a shape does not fit.
     pub fn set_state(&mut self, state: &CellState<T>) -> Result<(), AttentionError> {
-        let units = self.packed.config.hidden_size;
-        state.check(NAME, INITIAL_AXES, self.hidden.nrows(), units)?;
-        self.hidden.slice_mut(s![.., ..units]).assign(&state.hidden);
-        self.cell.slice_mut(s![.., ..units]).assign(&state.cell);
-        Ok(())
+        Ok(self.state.set(state)?)
     }
 }

@@ -6,6 +6,7 @@ use tensor_ops::{Element, ProductStart, TensorError, check_axis};
 use super::{TemporalAttention, TemporalTrace};
 use crate::AttentionError;
 use crate::cell::{CellState, FINAL_AXES, recurrent_gradients};
+use crate::clips::Clips;
 use crate::error::invalid;
 use crate::packed::ScoreBackward;
 use crate::recurrence::{Recurrence, RecurrenceBackward};
@@ -43,9 +44,11 @@ impl<T: Element> TemporalAttention<T> {
             let requirement = "that of a forward pass with the same configuration";
             return Err(invalid(NAME, "trace", requirement, "another configuration").into());
         }
-        check_gradient(["batch", "time", "units"], clips, config.hidden_size, grad_output)?;
+        let axes = ["output gradient batch", "output gradient time", "output gradient units"];
+        check_gradient(axes, clips, config.hidden_size, grad_output)?;
         if let Some(grad) = grad_weights {
-            check_gradient(["weight batch", "weight time", "weight columns"], clips, steps.weights.ncols(), grad)?;
+            let axes = ["weight gradient batch", "weight gradient time", "weight gradient columns"];
+            check_gradient(axes, clips, steps.weights.ncols(), grad)?;
         }
         if let Some(grad) = grad_final {
             grad.check(NAME, FINAL_AXES, clips.batch(), config.hidden_size)?;
@@ -114,23 +117,16 @@ impl<T: Element> TemporalAttention<T> {
     }
 }
 
+/// Checks the shape of a gradient whose axes have these names.
 fn check_gradient<T>(
     axes: [&'static str; 3],
-    clips: &crate::clips::Clips,
+    clips: &Clips,
     features: usize,
     found: ArrayView3<'_, T>,
 ) -> Result<(), TensorError> {
     let expected = [clips.batch(), clips.time, features];
-    for ((axis, expected), &found) in axes.into_iter().zip(expected).zip(found.shape()) {
-        let axis = match axis {
-            "batch" => "output gradient batch",
-            "time" => "output gradient time",
-            "units" => "output gradient units",
-            "weight batch" => "weight gradient batch",
-            "weight time" => "weight gradient time",
-            _ => "weight gradient columns",
-        };
-        check_axis(NAME, axis, expected, found)?;
-    }
-    Ok(())
+    axes.into_iter()
+        .zip(expected)
+        .zip(found.shape())
+        .try_for_each(|((axis, expected), &found)| check_axis(NAME, axis, expected, found))
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
-use tensor_ops::{Element, ProductStart, TensorError, check_axis, check_not_empty};
+use tensor_ops::{Element, ProductStart, check_axis};
 
 use super::{PackedParts, TemporalAttention, TemporalAttentionConfig};
-use crate::cell::INITIAL_AXES;
+use crate::cell::StreamState;
 use crate::recurrence::{AttendedRows, Span};
 use crate::{AttentionError, CellState};
 
@@ -53,10 +53,7 @@ pub struct TemporalStream<T> {
     end: usize,
     /// Frames of every sequence since it began, at most the window.
     frames: Vec<usize>,
-    hidden: Array2<T>,
-    cell: Array2<T>,
-    previous_hidden: Array2<T>,
-    previous_cell: Array2<T>,
+    state: StreamState<T>,
     gates: Array2<T>,
     forms: Array2<T>,
     scores: Array2<T>,
@@ -94,31 +91,22 @@ impl<T: Element> PackedTemporalAttention<T> {
         initial: Option<&CellState<T>>,
     ) -> Result<TemporalStream<T>, AttentionError> {
         let window = self.config.window.ok_or(AttentionError::GlobalStream)?;
-        check_not_empty(NAME, "batch", batch)?;
         let (cell, score) = (&self.parts.cell, &self.parts.score);
-        let (units, width) = (cell.layout.padded_units(), cell.layout.width());
-        let state = Array2::zeros((batch, units));
-        let mut stream = TemporalStream {
+        let (state, width) = (StreamState::new(NAME, cell, batch, initial)?, cell.layout.width());
+        Ok(TemporalStream {
             window,
             keys: Array3::zeros((batch, 2 * window, score.key_form_size())),
             values: Array3::zeros((batch, 2 * window, width)),
             end: 0,
             frames: vec![0; batch],
-            hidden: state.clone(),
-            cell: state.clone(),
-            previous_hidden: state.clone(),
-            previous_cell: state,
+            state,
             gates: Array2::zeros((batch, width)),
             forms: Array2::zeros((batch, score.form_size)),
             scores: Array2::from_elem((batch, window), T::neg_infinity()),
             weights: Array2::zeros((batch, window)),
             scratch: vec![T::zero(); batch * score.form_size],
             packed: self,
-        };
-        if let Some(initial) = initial {
-            stream.set_state(initial)?;
-        }
-        Ok(stream)
+        })
     }
 }
 
@@ -151,10 +139,7 @@ impl<T: Element> TemporalStream<T> {
                 row.iter_mut().zip(&parts.cell.bias).for_each(|(gate, &bias)| *gate = bias);
             }),
         }
-        std::mem::swap(&mut self.hidden, &mut self.previous_hidden);
-        std::mem::swap(&mut self.cell, &mut self.previous_cell);
-        let units = parts.cell.layout.units();
-        parts.score.query_forms(self.previous_hidden.slice(s![.., ..units]), self.forms.view_mut())?;
+        parts.score.query_forms(self.state.hidden(), self.forms.view_mut())?;
         self.scores.fill(T::neg_infinity());
         self.weights.fill(T::zero());
         let (key_size, width) = (parts.score.key_form_size(), parts.cell.layout.width());
@@ -175,14 +160,8 @@ impl<T: Element> TemporalStream<T> {
             let span = Span { first, count, column: window - count };
             (span, &keys[part(key_size)], &values[part(width)])
         });
-        parts.cell.step(
-            self.previous_hidden.view(),
-            self.previous_cell.view(),
-            self.gates.view_mut(),
-            self.hidden.view_mut(),
-            self.cell.view_mut(),
-        )?;
-        Ok(self.hidden.slice(s![.., ..units]))
+        self.state.step(&parts.cell, self.gates.view_mut())?;
+        Ok(self.state.hidden())
     }
 
     /// The weights of the last step, `[batch, window]`, the current frame in the last column.
@@ -203,25 +182,19 @@ impl<T: Element> TemporalStream<T> {
     /// # Errors
     /// [`AttentionError::Tensor`] if there is no such clip.
     pub fn reset_sequence(&mut self, sequence: usize) -> Result<(), AttentionError> {
-        let end = self.frames.len();
-        if sequence >= end {
-            let index = "sequence";
-            return Err(TensorError::IndexOutOfRange { operation: NAME, index, item: 0, found: sequence, end }.into());
-        }
+        self.state.check_sequence(sequence)?;
         self.forget(sequence);
         Ok(())
     }
 
     fn forget(&mut self, sequence: usize) {
         self.frames[sequence] = 0;
-        self.hidden.row_mut(sequence).fill(T::zero());
-        self.cell.row_mut(sequence).fill(T::zero());
+        self.state.clear(sequence);
     }
 
     /// The state after the last step.
     pub fn state(&self) -> CellState<T> {
-        let units = s![.., ..self.packed.config.hidden_size];
-        CellState { hidden: self.hidden.slice(units).to_owned(), cell: self.cell.slice(units).to_owned() }
+        self.state.get()
     }
 
     /// Sets the hidden and cell values; the frames that were seen stay.
@@ -229,10 +202,6 @@ impl<T: Element> TemporalStream<T> {
     /// # Errors
     /// [`AttentionError::Tensor`] if a shape does not fit.
     pub fn set_state(&mut self, state: &CellState<T>) -> Result<(), AttentionError> {
-        let units = self.packed.config.hidden_size;
-        state.check(NAME, INITIAL_AXES, self.frames.len(), units)?;
-        self.hidden.slice_mut(s![.., ..units]).assign(&state.hidden);
-        self.cell.slice_mut(s![.., ..units]).assign(&state.cell);
-        Ok(())
+        Ok(self.state.set(state)?)
     }
 }
