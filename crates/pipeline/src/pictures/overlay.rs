@@ -1,57 +1,57 @@
-//! Weights laid over frames.
+//! What is looked at, laid over frames.
 
 use ndarray::{Array3, ArrayView2, ArrayView3, s};
 
 use super::encode::encode_rgb;
 use super::{ColourScale, PictureError};
 
-/// The colour that the largest weight takes.
+/// The colour of what is looked at.
 const ACCENT: [f32; 3] = [255.0, 122.0, 24.0];
-/// How much of the frame the largest weight hides.
+/// How much of the frame a share of 1 hides.
 const STRENGTH: f32 = 0.8;
 /// The largest height and width of a picture.
 const MAX_SIZE: usize = 1 << 14;
 
 /// A PNG file of `frames`, `[time, height, width]`, in grey and beside each other, each of their pixels a square of
-/// `magnification` pixels, and over them `weights`, `[time, rows, columns]`: the larger a weight, the more of the frame is
-/// hidden by orange, most where it is the largest of all.
+/// `magnification` pixels, and over them `shares`, `[time, rows, columns]`, from 0 to 1: the larger a share, the more of the
+/// frame is hidden by orange.
 ///
-/// The rows and columns of the weights are spread over the whole frame, with smooth transitions. What is no number counts as
-/// 0.
+/// The rows and columns of the shares are spread over the whole frame, with smooth transitions. What is outside counts as the
+/// nearest share, what is no number as 0.
 ///
 /// # Errors
-/// [`PictureError`] if there are no frames or weights, these have no pixels, their times differ, the magnification is 0, or
+/// [`PictureError`] if there are no frames or shares, these have no pixels, their times differ, the magnification is 0, or
 /// the picture would have more than 16384 pixels along an axis.
 ///
 /// ```
 /// use ndarray::Array3;
 /// use pipeline::pictures::encode_overlay;
 ///
-/// let (frames, weights) = (Array3::zeros((5, 16, 16)), Array3::from_elem((5, 4, 4), 1.0 / 16.0));
-/// let bytes = encode_overlay(frames.view(), weights.view(), 4)?;
+/// let (frames, shares) = (Array3::zeros((5, 16, 16)), Array3::from_elem((5, 4, 4), 0.5));
+/// let bytes = encode_overlay(frames.view(), shares.view(), 4)?;
 /// assert_eq!(&bytes[1..4], b"PNG");
 /// # Ok::<(), pipeline::pictures::PictureError>(())
 /// ```
 pub fn encode_overlay(
     frames: ArrayView3<'_, f32>,
-    weights: ArrayView3<'_, f32>,
+    shares: ArrayView3<'_, f32>,
     magnification: usize,
 ) -> Result<Vec<u8>, PictureError> {
     let (time, height, width) = frames.dim();
-    let (times, rows, columns) = weights.dim();
+    let (times, rows, columns) = shares.dim();
     let sizes = [
         ("frames", time),
         ("height of frames", height),
         ("width of frames", width),
-        ("rows of weights", rows),
-        ("columns of weights", columns),
+        ("rows of shares", rows),
+        ("columns of shares", columns),
         ("magnification", magnification),
     ];
     if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
         return Err(PictureError::Empty { what });
     }
     if times != time {
-        let label = "weights".to_owned();
+        let label = "shares".to_owned();
         return Err(PictureError::Size { label, axis: "number of frames", expected: time, found: times });
     }
     let [height, width] = [height, width].map(|size| size.saturating_mul(magnification));
@@ -59,18 +59,16 @@ pub fn encode_overlay(
     if height > MAX_SIZE || total > MAX_SIZE {
         return Err(PictureError::TooLarge { width: total, height, limit: MAX_SIZE });
     }
-    let largest = weights.iter().copied().fold(0.0, f32::max);
     let mut pixels = Array3::zeros((height, total, 3));
-    for (position, (frame, weights)) in frames.outer_iter().zip(weights.outer_iter()).enumerate() {
+    for (position, (frame, shares)) in frames.outer_iter().zip(shares.outer_iter()).enumerate() {
         let mut place = pixels.slice_mut(s![.., position * width..(position + 1) * width, ..]);
         for y in 0..height {
             for x in 0..width {
                 let value = frame[[y / magnification, x / magnification]];
                 let grey = ColourScale::Grey.colour(value).map(f32::from);
-                let weight = smooth(weights, [y, x], [height, width]);
-                let share = if largest > 0.0 { STRENGTH * weight / largest } else { 0.0 };
+                let hidden = STRENGTH * smooth(shares, [y, x], [height, width]);
                 for channel in 0..3 {
-                    let mixed = grey[channel] + share * (ACCENT[channel] - grey[channel]);
+                    let mixed = grey[channel] + hidden * (ACCENT[channel] - grey[channel]);
                     place[[y, x, channel]] = mixed.round() as u8;
                 }
             }
@@ -79,11 +77,11 @@ pub fn encode_overlay(
     encode_rgb(pixels.view()).map_err(|source| PictureError::Encoding { source })
 }
 
-/// The weight at the middle of the pixel `place` of a picture of `size` pixels over which `weights` are spread: linear
+/// The share at the middle of the pixel `place` of a picture of `size` pixels over which `shares` are spread: linear
 /// between the middles of the four nearest, the outermost continued to the edge.
-fn smooth(weights: ArrayView2<'_, f32>, place: [usize; 2], size: [usize; 2]) -> f32 {
+fn smooth(shares: ArrayView2<'_, f32>, place: [usize; 2], size: [usize; 2]) -> f32 {
     let along = |axis: usize| {
-        let count = weights.shape()[axis];
+        let count = shares.shape()[axis];
         let middle = (place[axis] as f32 + 0.5) / size[axis] as f32 * count as f32 - 0.5;
         let middle = middle.clamp(0.0, (count - 1) as f32);
         let first = middle as usize;
@@ -91,8 +89,8 @@ fn smooth(weights: ArrayView2<'_, f32>, place: [usize; 2], size: [usize; 2]) -> 
     };
     let ((top, bottom, down), (left, right, across)) = (along(0), along(1));
     let at = |row, column| {
-        let weight = weights[[row, column]];
-        if weight.is_finite() { weight.max(0.0) } else { 0.0 }
+        let share = shares[[row, column]];
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     };
     let between = |first: f32, second: f32, part: f32| first + part * (second - first);
     between(between(at(top, left), at(top, right), across), between(at(bottom, left), at(bottom, right), across), down)
@@ -105,11 +103,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_spread_smoothly() {
-        let weights = array![[0.0, 1.0], [2.0, 3.0]];
-        let cases = [([0, 0], 0.0), ([0, 3], 1.0), ([3, 0], 2.0), ([3, 3], 3.0), ([1, 1], 0.75), ([1, 2], 1.25)];
+    fn shares_are_spread_smoothly() {
+        let shares = array![[0.0, 0.25], [0.5, 0.75]];
+        let cases = [([0, 0], 0.0), ([0, 3], 0.25), ([3, 0], 0.5), ([3, 3], 0.75), ([1, 1], 0.1875), ([1, 2], 0.3125)];
         for (place, expected) in cases {
-            assert_eq!(smooth(weights.view(), place, [4, 4]), expected, "{place:?}");
+            assert_eq!(smooth(shares.view(), place, [4, 4]), expected, "{place:?}");
         }
         let one = array![[0.5]];
         assert_eq!(smooth(one.view(), [3, 2], [4, 4]), 0.5);

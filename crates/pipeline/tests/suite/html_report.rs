@@ -6,6 +6,7 @@ use std::path::Path;
 use ndarray::Array4;
 use ndarray_npy::write_npy;
 use pipeline::actions;
+use pipeline::comparison::{self, ComparisonRecipe};
 use pipeline::data::{FirActions, Protocol, SplitConfig};
 use pipeline::forecasting::nowcast::Nowcast;
 use pipeline::forecasting::{LayerSize, MovingMnistPreset, MovingMnistRecipe, NowcastRecipe, moving_mnist};
@@ -211,6 +212,36 @@ fn attention_is_shown_where_a_model_has_it() {
         assert_eq!(section.matches("step by step").count(), clips, "{model}");
         assert_eq!(section.matches("</title></path>").count(), clips, "{model}");
     }
+}
+
+#[test]
+fn a_comparison_has_every_model_in_its_page() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut actions = tiny_recipe();
+    (actions.data.clips_per_person, actions.training.epochs) = (Some(3), 1);
+    let models = vec![ModelName::Lstm, ModelName::ConvPooling];
+    let recipe = ComparisonRecipe { models, seeds: vec![1, 2], actions, ..ComparisonRecipe::default() };
+    let run = RunDirectory::create(parent.path(), "comparison").unwrap();
+    let results = comparison::train(&recipe, &run, &mut |_| {}).unwrap();
+    let html = report(&run);
+    check_contains(&html, &FirActions::LABELS);
+    check_contains(&html, &["over 1 person and 2 seeds."]);
+    for figures in &results.models {
+        let name = figures.model.name();
+        let accuracy = format!("{:.1} % ± ", figures.accuracy.mean * 100.0);
+        check_contains(&html, &[&format!("<dt>{name}</dt>"), &format!("<h3>{name}</h3>"), &accuracy]);
+    }
+    assert_eq!(html.matches("<table class=\"confusion\">").count(), 2);
+    // Each of its runs has a page of its own.
+    let lstm = RunDirectory::open(&run.path().join(ComparisonRecipe::run_name(ModelName::Lstm, 2))).unwrap();
+    check_contains(&report(&lstm), &["person 8, who took no part in training"]);
+
+    let path = run.path().join("results.json");
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    json["models"][1]["runs"][0]["results"]["folds"][0]["test"]["confusion"] = serde_json::json!([[1]]);
+    fs::write(&path, json.to_string()).unwrap();
+    let error = write_report(&run).unwrap_err().to_string();
+    assert!(error.ends_with("classes of the confusion matrix of person 8: expected 7, found 1"), "{error}");
 }
 
 #[test]

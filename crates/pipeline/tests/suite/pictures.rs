@@ -118,14 +118,14 @@ fn a_reel_holds_every_pixel_once() {
 }
 
 #[test]
-fn an_overlay_hides_frames_by_their_weights() {
+fn an_overlay_hides_frames_by_their_shares() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("overlay.png");
     let shown = frames(2, 0.2);
-    let weights =
+    let shares =
         |dark: f32| Array3::from_shape_fn((2, 3, 4), |(t, y, x)| if (t, y, x) == (1, 2, 3) { 1.0 } else { dark });
-    let draw = |weights: &Array3<f32>| {
-        fs::write(&path, encode_overlay(shown.view(), weights.view(), 2).unwrap()).unwrap();
+    let draw = |shares: &Array3<f32>| {
+        fs::write(&path, encode_overlay(shown.view(), shares.view(), 2).unwrap()).unwrap();
         let picture = read_png(&path);
         assert_eq!((picture.0, picture.1), (24, 64));
         picture
@@ -135,25 +135,25 @@ fn an_overlay_hides_frames_by_their_weights() {
     for position in 0..2 {
         assert_eq!(find(&none, shown.view(), position, &grey), Some((0, position * 32)), "frame {position}");
     }
-    let one = draw(&weights(0.0));
-    assert_eq!(find(&one, shown.view(), 0, &grey), Some((0, 0)), "the frame without weights stays grey");
+    let one = draw(&shares(0.0));
+    assert_eq!(find(&one, shown.view(), 0, &grey), Some((0, 0)), "the frame without shares stays grey");
     let pixel = |picture: &(usize, usize, Vec<[u8; 3]>), y: usize, x: usize| picture.2[y * 64 + x];
     // In the last corner of the second frame, four fifths of the grey are hidden by orange.
     let value = (shown[[1, 11, 15]] * 255.0).round();
     let expected = [255.0, 122.0, 24.0].map(|accent: f32| (value + 0.8 * (accent - value)).round() as u8);
     assert_eq!(pixel(&one, 23, 63), expected);
     let [red, green, blue] = pixel(&one, 0, 32);
-    assert!(red == green && green == blue, "far from the weight");
-    assert_eq!(pixel(&draw(&weights(f32::NAN)), 23, 63), expected, "what is no number counts as 0");
+    assert!(red == green && green == blue, "far from the share");
+    assert_eq!(pixel(&draw(&shares(f32::NAN)), 23, 63), expected, "what is no number counts as 0");
 
-    let (good, refused) = (weights(0.0), |frames: &Array3<f32>, weights: &Array3<f32>, magnification| {
-        encode_overlay(frames.view(), weights.view(), magnification).unwrap_err().to_string()
+    let (good, refused) = (shares(0.0), |frames: &Array3<f32>, shares: &Array3<f32>, magnification| {
+        encode_overlay(frames.view(), shares.view(), magnification).unwrap_err().to_string()
     });
     let cases = [
         (refused(&frames(0, 0.0), &good, 2), "picture: frames: expected at least 1, found 0"),
-        (refused(&shown, &Array3::zeros((2, 0, 4)), 2), "picture: rows of weights: expected at least 1, found 0"),
+        (refused(&shown, &Array3::zeros((2, 0, 4)), 2), "picture: rows of shares: expected at least 1, found 0"),
         (refused(&shown, &good, 0), "picture: magnification: expected at least 1, found 0"),
-        (refused(&frames(3, 0.0), &good, 2), "picture: number of frames of panel `weights`: expected 3, found 2"),
+        (refused(&frames(3, 0.0), &good, 2), "picture: number of frames of panel `shares`: expected 3, found 2"),
         (refused(&shown, &good, 1000), "picture: 32000 × 12000 pixels; at most 16384 along each axis can be drawn"),
     ];
     for (found, message) in cases {

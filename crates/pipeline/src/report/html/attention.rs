@@ -20,6 +20,9 @@ const CLIPS: usize = 4;
 /// The height and the width in a picture of one pixel of a frame.
 const MAGNIFICATION: usize = 4;
 
+/// So many even shares at least are shown as the full colour: weights that hardly differ leave a frame grey.
+const FULL: f32 = 2.0;
+
 /// What is attended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attended {
@@ -33,6 +36,19 @@ pub(super) struct ClipAttention {
     attended: Attended,
     /// Over each step, `[steps, rows, columns]`; one row and column where steps are attended to.
     weights: Array3<f32>,
+}
+
+impl ClipAttention {
+    /// From 0 for an even share, or less, to 1 for the largest weight of the clip, which is at least [`FULL`] even shares.
+    fn shares(&self) -> Array3<f32> {
+        let (steps, rows, columns) = self.weights.dim();
+        let even = match self.attended {
+            Attended::Steps => 1.0 / steps as f32,
+            Attended::Places => 1.0 / (rows * columns) as f32,
+        };
+        let largest = self.weights.iter().copied().fold(FULL * even, f32::max);
+        self.weights.mapv(|weight| ((weight - even) / (largest - even)).max(0.0))
+    }
 }
 
 /// The weights of those clips of a fold that may be shown, by their positions in the data set; empty for a model without
@@ -98,11 +114,11 @@ pub(super) fn attention(
     }
     let explanation = match attended {
         Attended::Steps => {
-            "How much the model looks at each step of a clip: the more orange, the larger the weight of the step. Where every \
-             step has weights of its own for the others, their mean is shown."
+            "How much the model looks at each step of a clip: a step is orange if its weight is above an even share of the clip. \
+             Where every step has weights of its own for the others, their mean is shown."
         }
         Attended::Places => {
-            "Where the model looks at each step of a clip: the more orange, the larger the weight of the place."
+            "Where the model looks at each step of a clip: a place is orange if its weight is above an even share of the frame."
         }
     };
     Ok(Some(html! {
@@ -124,7 +140,7 @@ fn clip(
     let stride = preprocessing.frame_stride;
     let last: Vec<usize> = (0..steps).map(|step| (step * stride + stride - 1).min(time - 1)).collect();
     let frames = frames.select(ArrayAxis(0), &last);
-    let picture = encode_overlay(frames.view(), attention.weights.view(), MAGNIFICATION)?;
+    let picture = encode_overlay(frames.view(), attention.shares().view(), MAGNIFICATION)?;
     let address = data_uri("image/png", &picture);
     let alternative = format!("attention over clip {}", verdict.clip);
     // Ten frames a second.
@@ -157,4 +173,25 @@ fn curves(title: &str, attended: Attended, clips: &[(&Verdict, &ClipAttention)])
         lines: clips.iter().enumerate().map(line).collect(),
     }
     .figure()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn shares_begin_above_an_even_one() {
+        let cases = [
+            (Attended::Places, array![[[0.25, 0.25, 0.25, 0.25]]], array![[[0.0, 0.0, 0.0, 0.0]]]),
+            (Attended::Places, array![[[0.375, 0.25, 0.25, 0.125]]], array![[[0.5, 0.0, 0.0, 0.0]]]),
+            (Attended::Places, array![[[0.75, 0.125, 0.125, 0.0]]], array![[[1.0, 0.0, 0.0, 0.0]]]),
+            (Attended::Steps, array![[[0.75]], [[0.25]]], array![[[0.5]], [[0.0]]]),
+            (Attended::Steps, array![[[1.0]]], array![[[0.0]]]),
+        ];
+        for (attended, weights, expected) in cases {
+            assert_eq!(ClipAttention { attended, weights }.shares(), expected, "{attended:?}");
+        }
+    }
 }
