@@ -192,7 +192,7 @@ impl MovingMnistRecipe {
     pub fn preset(preset: MovingMnistPreset) -> Self {
         let layer = |channels, kernel| LayerSize { channels, input_kernel: kernel, state_kernel: kernel };
         let (layers, steps, batch_size, learning_rate, training_sequences) = match preset {
-            MovingMnistPreset::Tiny => (vec![layer(32, 3), layer(32, 3)], 300, 8, 4e-3, 0),
+            MovingMnistPreset::Tiny => (vec![layer(32, 3), layer(32, 3)], 1000, 8, 2e-3, 0),
             MovingMnistPreset::Small => (vec![layer(64, 5), layer(64, 5)], 20_000, 16, 1e-3, 10_000),
             MovingMnistPreset::Paper => (vec![layer(128, 5), layer(64, 5), layer(64, 5)], 125_000, 16, 1e-3, 10_000),
         };
