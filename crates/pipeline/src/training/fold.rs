@@ -190,6 +190,6 @@ fn describe(recipe: &ActionRecipe) -> ModelDescription {
 }
 
 /// The `part`-th of `parts` nearly equal parts of `length` entries.
-fn part_of(length: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
+pub(crate) fn part_of(length: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
     length * part / parts..length * (part + 1) / parts
 }

@@ -15,7 +15,7 @@ use crate::model::ActionModel;
 
 /// A model with what changes it from step to step.
 #[derive(Debug)]
-pub(super) struct Stepper {
+pub(crate) struct Stepper {
     model: ActionModel<f32>,
     optimizer: Adam<f32>,
     schedule: Box<dyn Schedule + Send>,
@@ -26,14 +26,14 @@ pub(super) struct Stepper {
 
 /// How the clips of a step did, before the weights changed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
-    pub(super) loss: f64,
-    pub(super) correct: usize,
+pub(crate) struct Outcome {
+    pub(crate) loss: f64,
+    pub(crate) correct: usize,
 }
 
 impl Stepper {
     /// Starts from `model`, for `steps` steps in each epoch.
-    pub(super) fn new(model: ActionModel<f32>, config: &TrainingConfig, steps: usize) -> Result<Self, TrainingError> {
+    pub(crate) fn new(model: ActionModel<f32>, config: &TrainingConfig, steps: usize) -> Result<Self, TrainingError> {
         let optimizer = Adam::new(AdamConfig {
             weight_decay: config.weight_decay,
             groups: vec![ParameterGroup::without_decay("*bias*")],
@@ -50,7 +50,7 @@ impl Stepper {
     }
 
     /// Changes the weights by the gradient of the loss of `batch`; `rng` draws what dropout drops.
-    pub(super) fn step(&mut self, batch: &Batch, rng: &mut impl Rng) -> Result<Outcome, TrainingError> {
+    pub(crate) fn step(&mut self, batch: &Batch, rng: &mut impl Rng) -> Result<Outcome, TrainingError> {
         let (scores, trace) = self.model.forward_training(batch.frames.view(), &batch.lengths, rng)?;
         let config = CrossEntropyConfig { label_smoothing: self.label_smoothing, ..CrossEntropyConfig::default() };
         let loss = cross_entropy_with_gradient(scores.view(), &batch.labels, &config)?;
@@ -67,21 +67,22 @@ impl Stepper {
         Ok(Outcome { loss: f64::from(loss.value + trace.penalty()), correct: correct.count() })
     }
 
-    pub(super) fn model(&self) -> &ActionModel<f32> {
+    pub(crate) fn model(&self) -> &ActionModel<f32> {
         &self.model
     }
 
-    pub(super) fn into_model(self) -> ActionModel<f32> {
+    pub(crate) fn into_model(self) -> ActionModel<f32> {
         self.model
     }
 
     /// The learning rate of the last step, or of the first before it.
-    pub(super) fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         self.schedule.learning_rate(self.steps_done.saturating_sub(1))
     }
 }
 
-fn schedule(config: &TrainingConfig, total_steps: u64) -> Result<Box<dyn Schedule + Send>, TensorError> {
+/// The learning rate over `total_steps` steps.
+pub(crate) fn schedule(config: &TrainingConfig, total_steps: u64) -> Result<Box<dyn Schedule + Send>, TensorError> {
     let max_learning_rate = config.learning_rate;
     Ok(match config.schedule {
         ScheduleKind::Constant => Box::new(Constant::new(max_learning_rate)?),
