@@ -4,7 +4,7 @@
 //! split, preprocessed and varied by it; the [`model`] is put together from the crates `conv2d`, `lstm` and `tensor-ops`;
 //! [`training`] fits it; and the [directory of the run](run) keeps what came of it. The module [`actions`] does all of
 //! that for action recognition, and [`comparison`] for several models of it; [`forecasting`] trains networks that continue frames, and [`forecast`] has the forecasts that
-//! need no model.
+//! need no model. The [`tasks`] isolate one claim each about such models.
 //!
 //! ```no_run
 //! use pipeline::data::{FirActions, split};
@@ -35,6 +35,7 @@ pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod run;
+pub mod tasks;
 pub mod training;
 pub mod units;
 

@@ -21,6 +21,8 @@ pub enum Purpose {
     Augmentation = 3,
     /// Dropout in one batch of one epoch.
     Dropout = 4,
+    /// What the clip of a task shows, and where.
+    TaskClips = 7,
     /// The digits of one synthetic clip and how they move.
     MovingDigits = 8,
 }

@@ -2,6 +2,7 @@
 
 mod forecast;
 pub mod html;
+mod tasks;
 
 use std::fmt::Write;
 
@@ -9,6 +10,7 @@ use crate::metrics::{ConfusionMatrix, Percent};
 use crate::run::{FoldResults, RunResults};
 
 pub use forecast::{forecast_means, forecast_table};
+pub use tasks::task_tables;
 
 /// The counts of `confusion` with one row per class, and the recall of each class at the end of its row.
 ///

@@ -134,6 +134,26 @@ fn leave_one_person_out() {
 }
 
 #[test]
+fn a_task_prints_its_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "[data]\ntraining_clips = 8\ntest_clips = 4\n[model]\nfeatures = 4\nhidden = 4\nencoder_frames = 64";
+    fs::write(directory.path().join("tiny.toml"), config).unwrap();
+    let arguments =
+        ["task", "reading", "--config", "tiny.toml", "--seeds", "2", "--epochs", "1", "--frames", "6,12", "--validate"];
+    let output = vidrnn(directory.path(), &arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{err}");
+    assert!(err.contains("run directory: runs/task-reading-001") && err.contains("epoch 12 of 12: seed 2"), "{err}");
+    for part in
+        ["4 clips of validation digits", "2 seeds", "exact match, %", "12 frames", "bahdanau", "without-attention"]
+    {
+        assert!(out.contains(part), "`{part}` in {out}");
+    }
+    let config = fs::read_to_string(directory.path().join("runs/task-reading-001/config.toml")).unwrap();
+    assert!(config.contains("test_on = \"validation\"") && config.contains("frames = [6, 12]"), "{config}");
+}
+
+#[test]
 fn wrong_arguments_are_refused_with_a_reason() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
@@ -180,6 +200,15 @@ fn wrong_arguments_are_refused_with_a_reason() {
         (&["train", "--config", "unknown.toml"], "unknown field `epoch`, expected one of `epochs`"),
         (&["train", "--config", "type.toml"], "invalid type: string \"many\", expected usize"),
         (&["train", "--config", "value.toml"], "error: `training.learning_rate` must be a number above 0, found -1"),
+        (&["task"], "required arguments were not provided"),
+        (&["task", "portraits"], "invalid value 'portraits' for '<TASK>'"),
+        (&["task", "when", "--seeds", "0"], "error: `seeds` must be from 1 to 1000, found 0"),
+        (&["task", "when", "--frames", "8,1"], "error: `data.frames` must be from 2 to 1000, found 1"),
+        (&["task", "when", "--frames", "8,x"], "invalid value 'x' for '--frames <N,…>'"),
+        (&["task", "order", "--epochs", "0"], "error: `training.epochs` must be at least 1, found 0"),
+        (&["task", "order", "--config", "none.toml"], "error: none.toml: "),
+        (&["task", "order", "--config", "unknown.toml"], "error: unknown.toml: unknown field `epoch`"),
+        (&["task", "order", "--name", "a/b"], "error: `a/b` cannot be the name of a run"),
         (&["retrain"], "unrecognized subcommand 'retrain'"),
         (&[], "Usage: vidrnn <COMMAND>"),
     ];
@@ -220,7 +249,7 @@ fn help_names_every_command() {
     let output = vidrnn(Path::new("."), &["--help"]);
     let help = text(&output.stdout);
     assert!(output.status.success());
-    assert!(help.contains("train") && help.contains("evaluate") && help.contains("report"), "{help}");
+    assert!(["train", "evaluate", "report", "task"].iter().all(|command| help.contains(command)), "{help}");
     let help = text(&vidrnn(Path::new("."), &["train", "--help"]).stdout);
     for flag in ["--config", "--seed", "--epochs", "--protocol", "--test-person", "--run-dir", "--name", "--threads"] {
         assert!(help.contains(flag), "`{flag}` in {help}");

@@ -15,5 +15,6 @@ mod pictures;
 mod radar;
 mod recipe;
 mod run_directory;
+mod tasks;
 mod training;
 mod weights;

@@ -11,6 +11,7 @@ use pipeline::data::Protocol;
 use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
 use pipeline::model::{ModelName, PoolingReducer, TemporalConfig};
 use pipeline::recipe::{ActionRecipe, RecipeError};
+use pipeline::tasks::{TaskName, TaskPart, TaskRecipe};
 
 /// Train and evaluate recurrent video models on the CPU.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArguments),
     /// Make the page about a run anew from its files.
     Report(ReportArguments),
+    /// Train and compare the models of a small task that isolates one claim; the table is kept in a new run directory.
+    Task(TaskArguments),
 }
 
 /// What to train.
@@ -41,6 +44,21 @@ pub(crate) enum RecipeName {
     Nowcast,
     /// Forecast the next frames of two moving digits.
     MovingMnist,
+}
+
+/// A small task on handwritten digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskChoice {
+    /// Maximum or average? A digit stands in few of many frames.
+    Reducers,
+    /// What needs the order of the frames? A digit moves.
+    Order,
+    /// Does spatial attention find a digit among clutter?
+    Where,
+    /// Does temporal attention find the frame with the digit?
+    When,
+    /// Does attention read longer sequences of digits?
+    Reading,
 }
 
 /// A size of the job `moving-mnist`.
@@ -199,6 +217,67 @@ pub(crate) struct ReportArguments {
     pub(crate) run: PathBuf,
     #[command(flatten)]
     pub(crate) common: CommonArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskArguments {
+    /// The task.
+    #[arg(value_enum)]
+    task: TaskChoice,
+    /// A TOML file with the options that differ from the defaults of the task; the flags below override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The first seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The number of seeds; every figure is a mean over them.
+    #[arg(long, value_name = "N")]
+    seeds: Option<usize>,
+    /// How often every training clip takes part.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// The largest learning rate.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// The numbers of frames of a clip that are compared, such as 8,16,32.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    frames: Option<Vec<usize>>,
+    /// Test on digits that neither train nor test, to choose options with.
+    #[arg(long)]
+    validate: bool,
+    /// Where run directories are made.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) run_dir: PathBuf,
+    /// The name of the run directory; it must not exist. Default: the task and a number.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+impl TaskArguments {
+    /// The recipe of the file, or the defaults, with what the flags override.
+    pub(crate) fn recipe(&self) -> anyhow::Result<TaskRecipe> {
+        let task = match self.task {
+            TaskChoice::Reducers => TaskName::Reducers,
+            TaskChoice::Order => TaskName::Order,
+            TaskChoice::Where => TaskName::Where,
+            TaskChoice::When => TaskName::When,
+            TaskChoice::Reading => TaskName::Reading,
+        };
+        let configured = configured(self.config.as_ref(), |text| TaskRecipe::from_toml(task, text))?;
+        let mut recipe = configured.unwrap_or_else(|| TaskRecipe::new(task));
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.seeds, self.seeds);
+        set(&mut recipe.training.epochs, self.epochs);
+        set(&mut recipe.training.learning_rate, self.learning_rate);
+        set(&mut recipe.data.frames, self.frames.clone());
+        if self.validate {
+            recipe.test_on = TaskPart::Validation;
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
 }
 
 #[derive(Debug, Args)]

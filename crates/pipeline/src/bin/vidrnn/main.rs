@@ -6,6 +6,8 @@ mod evaluate;
 mod forecast_progress;
 mod progress;
 mod report;
+mod task;
+mod task_progress;
 mod train;
 
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Task(arguments) => task::run(arguments),
     }
 }
 
