@@ -263,7 +263,9 @@ fn reading_is_learned() {
         let loss = |epoch| losses.iter().find(|loss| loss.0 == model && loss.1 == epoch).unwrap().2;
         assert!(loss(12) < 0.6 * loss(1), "{model:?}: {} to {}", loss(1), loss(12));
         let found = results.figure(model, 4, "digits in place").unwrap().values[0];
-        assert!(found > 0.35, "{model:?}: {found} of the digits, where chance is 0.1");
+        // Chance is 0.1; without attention so few clips teach little more than the first digit.
+        let least = if model == TaskModel::WithoutAttention { 0.15 } else { 0.2 };
+        assert!(found > least, "{model:?}: {found} of the digits");
     }
 }
 
@@ -293,11 +295,7 @@ fn wrong_recipes_are_refused() {
         (TaskName::When, "[data]\nframes = [8, 8]", "`data.frames` must be a list without repetitions, found 8"),
         (TaskName::When, "[data]\nnoise = nan", "`data.noise` must be a number from 0 to 1, found NaN"),
         (TaskName::When, "[data]\nstep = 1", "`data.step` must be left out for this task, found 1"),
-        (
-            TaskName::When,
-            "[model]\nencoder_epochs = 1",
-            "`model.encoder_epochs` must be left out for this task, found 1",
-        ),
+        (TaskName::When, "[model]\nencoder_epochs = 0", "`model.encoder_epochs` must be from 1 to 1000, found 0"),
         (TaskName::Reducers, "[data]\nshown = 9", "`data.shown` must be from 1 to the number of frames, found 9"),
         (TaskName::Reducers, "[data]\ntest_clips = 0", "`data.test_clips` must be from 1 to 1000000, found 0"),
         (TaskName::Reducers, "[data]\ntraining_clips = 1000000", "must be at most 2^30"),
@@ -311,7 +309,8 @@ fn wrong_recipes_are_refused() {
         (TaskName::Reading, "[data]\nshown = 6", "`data.shown` must be at least 1 and below data.frames_per_digit"),
     ];
     for (task, text, message) in cases {
-        let error = TaskRecipe::from_toml(task, text).and_then(|recipe| recipe.validate()).unwrap_err().to_string();
+        let result = TaskRecipe::from_toml(task, text).and_then(|recipe| recipe.validate());
+        let error = result.expect_err(text).to_string();
         assert!(error.contains(message), "{text}: expected `{message}` in `{error}`");
     }
     for text in ["[data]\nlength = 3", "seeds = \"many\"", "test_on = \"training-set\"", "seeds ="] {
