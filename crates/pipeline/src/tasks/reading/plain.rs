@@ -1,6 +1,6 @@
 //! Sequence to sequence without attention.
 //!
-//! With h_S the last hidden and c_S the last cell values of the encoder, both directions' one after the other, and y the
+//! With `h_S` the last hidden and `c_S` the last cell values of the encoder, both directions' one after the other, and y the
 //! embedded previous token:
 //!
 //! ```text
