@@ -23,7 +23,8 @@ pub struct PackedRecurrent<T, C> {
 ///
 /// A stream owns its states and everything a step writes to, and shares the packed parameters: [`Self::step`] allocates
 /// nothing once it has run for the first time on every thread, and its output has the bits of [`ConvRecurrent::forward`] on
-/// the whole sequence. (A step taken outside rayon's pool enters it through rayon's own queue, which allocates now and then.)
+/// the whole sequence. (A step taken outside rayon's pool enters it through rayon's own queue, which allocates now and then;
+/// with [`tensor_ops::Isa::Portable`], `matrixmultiply` takes the buffers of its products anew.)
 ///
 /// ```
 /// use convlstm::{ConvLstm, ConvLstmConfig};
