@@ -16,9 +16,9 @@
 use std::time::Instant;
 
 use crate::actions::{self, ActionsError};
-use crate::data::{Batch, FirActions, NormalizedClips, Symmetry, split};
+use crate::data::{Batch, FirActions, NormalizedClips, Symmetry};
 use crate::recipe::ActionRecipe;
-use crate::run::{FoldResults, RunDirectory, RunError, RunResults, load_model};
+use crate::run::{FoldResults, RunDirectory, RunResults};
 use crate::training::TrainingEvent;
 
 mod recipe;
@@ -55,6 +55,7 @@ pub fn train(
 ) -> Result<ComparisonResults, ActionsError> {
     recipe.validate().map_err(crate::training::TrainingError::from)?;
     directory.write_config(&recipe.to_toml())?;
+    let data = FirActions::bundled()?;
     let mut runs = Vec::new();
     for (model, seed) in recipe.runs() {
         let name = ComparisonRecipe::run_name(model, seed);
@@ -62,7 +63,7 @@ pub fn train(
         let run = RunDirectory::create(directory.path(), &name)?;
         let actions = recipe.recipe_of(model, seed);
         let results = actions::train(&actions, &run, &mut |event| observer(ComparisonEvent::Training(event)))?;
-        let clip_milliseconds = clip_milliseconds(&actions, &run)?;
+        let clip_milliseconds = clip_milliseconds(&data, &actions, &run)?;
         let epoch_seconds = epoch_seconds(&results, actions.training.epochs);
         runs.push(ComparedRun { model, seed, epoch_seconds, clip_milliseconds, results });
         directory.write_metrics(&runs)?;
@@ -98,24 +99,19 @@ fn epoch_seconds(results: &RunResults, epochs: usize) -> f64 {
     seconds / (results.folds.len() * epochs) as f64
 }
 
-/// The median time that the first model of a run takes for one clip, from its normalised frames to the scores.
-fn clip_milliseconds(recipe: &ActionRecipe, run: &RunDirectory) -> Result<f64, ActionsError> {
-    let actions = FirActions::bundled()?;
-    let person = recipe.data.test_people()[0];
-    let (_, model) = match RunDirectory::open(&run.path().join(RunDirectory::fold_name(person))) {
-        Ok(fold) => load_model(&fold.existing_model()?)?,
-        Err(RunError::NotFound { .. }) => load_model(&run.existing_model()?)?,
-        Err(error) => return Err(error.into()),
-    };
-    let clips = NormalizedClips::new(&actions, &recipe.preprocessing);
-    let test = split(actions.clips(), person, &recipe.data, recipe.seed).test;
+/// The median time that a model of the run takes for one clip, from its normalised frames to the scores.
+fn clip_milliseconds(data: &FirActions, recipe: &ActionRecipe, run: &RunDirectory) -> Result<f64, ActionsError> {
+    let clips = NormalizedClips::new(data, &recipe.preprocessing);
     let mut times = Vec::new();
-    for &clip in test.iter().take(TIMED_CLIPS) {
-        let batch = Batch::recorded(&clips, &[clip], Symmetry::IDENTITY);
-        let start = Instant::now();
-        model.forward(batch.frames.view(), &batch.lengths)?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
+    actions::visit_folds(run, recipe, data, &mut |fold| {
+        for &clip in fold.clips.test.iter().take(TIMED_CLIPS.saturating_sub(times.len())) {
+            let batch = Batch::recorded(&clips, &[clip], Symmetry::IDENTITY);
+            let start = Instant::now();
+            fold.model.forward(batch.frames.view(), &batch.lengths)?;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok::<(), ActionsError>(())
+    })?;
     times.sort_by(f64::total_cmp);
     Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,6 +22,8 @@ pub enum RecipeKind {
     Nowcast,
     /// The continuation of frames in which digits move.
     MovingMnist,
+    /// A small task on digits.
+    Task,
 }
 
 impl RecipeKind {
@@ -47,6 +50,7 @@ impl RecipeKind {
             Self::Comparison => "comparison",
             Self::Nowcast => "nowcast",
             Self::MovingMnist => "moving-mnist",
+            Self::Task => "task",
         }
     }
 }
@@ -146,6 +150,26 @@ pub enum RecipeError {
         /// The value it has.
         found: String,
     },
+}
+
+/// A recipe of which `text` says what differs from `defaults`, table by table; both are TOML. The temporal part of a model,
+/// whose one key says what it is, is replaced whole.
+pub(crate) fn override_defaults<R: DeserializeOwned>(defaults: &str, text: &str) -> Result<R, RecipeError> {
+    fn override_with(table: &mut toml::Table, given: toml::Table) {
+        for (key, value) in given {
+            match (table.get_mut(&key), value) {
+                (Some(toml::Value::Table(old)), toml::Value::Table(new)) if key != "temporal" => {
+                    override_with(old, new);
+                }
+                (_, value) => {
+                    table.insert(key, value);
+                }
+            }
+        }
+    }
+    let mut recipe: toml::Table = toml::from_str(defaults)?;
+    override_with(&mut recipe, toml::from_str(text)?);
+    Ok(recipe.try_into()?)
 }
 
 /// Raises the error of a wrong value unless `holds`.

@@ -29,7 +29,6 @@ mod digits;
 mod drawing;
 mod encoder;
 mod error;
-mod fitting;
 mod grid;
 mod looking;
 mod maps;

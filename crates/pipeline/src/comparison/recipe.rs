@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{PreprocessingConfig, Protocol, SplitConfig};
 use crate::model::{ModelName, PoolingReducer, TemporalConfig};
-use crate::recipe::{ActionRecipe, RecipeError, RecipeKind, require};
+use crate::recipe::{ActionRecipe, RecipeError, RecipeKind, override_defaults, require};
 use crate::training::TrainingConfig;
 
 /// Which models are compared, and how they are trained. Every field has a default.
@@ -61,9 +61,7 @@ impl ComparisonRecipe {
         // Alone, the tables of `actions` would take the defaults of action recognition; reading them so first finds
         // errors together with their places in the text.
         toml::from_str::<Self>(text)?;
-        let mut complete: toml::Table = toml::from_str(&Self::default().to_toml())?;
-        override_with(&mut complete, toml::from_str(text)?);
-        Ok(complete.try_into()?)
+        override_defaults(&Self::default().to_toml(), text)
     }
 
     /// The recipe with every field, in the format that [`Self::from_toml`] reads.
@@ -114,18 +112,5 @@ impl ComparisonRecipe {
     /// The name of the directory of one model and seed.
     pub fn run_name(model: ModelName, seed: u64) -> String {
         format!("{model}-seed-{seed}")
-    }
-}
-
-/// Replaces the values of `table` that `given` names, table by table. The temporal part, whose one key says what it is, is
-/// replaced whole.
-fn override_with(table: &mut toml::Table, given: toml::Table) {
-    for (key, value) in given {
-        match (table.get_mut(&key), value) {
-            (Some(toml::Value::Table(old)), toml::Value::Table(new)) if key != "temporal" => override_with(old, new),
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use ndarray::{Array4, Axis};
 use ndarray_rand::rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use tensor_ops::optim::OptimizerError;
 use tensor_ops::{Parameters, TensorError};
 use thiserror::Error;
 
@@ -22,6 +21,7 @@ use crate::pictures::PictureError;
 use crate::random::{Purpose, generator};
 use crate::recipe::{RecipeError, RecipeKind};
 use crate::run::{FORMAT_VERSION, RunDirectory, RunError, WeightsError, load_with, save_parameters};
+use crate::training::FailedStep;
 
 /// Why frames cannot be forecast, or a network cannot be trained or tested.
 #[derive(Debug, Error)]
@@ -60,14 +60,9 @@ pub enum ForecastingError {
     /// Frames cannot be compared.
     #[error(transparent)]
     Metric(#[from] MetricError),
-    /// A step of training failed, for instance because a gradient is not finite.
-    #[error("step {step}: {source}")]
-    Step {
-        /// The number of the step, from 1.
-        step: u64,
-        /// What is wrong.
-        source: OptimizerError,
-    },
+    /// The optimiser refused a step.
+    #[error(transparent)]
+    Step(#[from] FailedStep),
     /// A picture cannot be written.
     #[error(transparent)]
     Picture(#[from] PictureError),

@@ -68,6 +68,12 @@ pub enum ReportError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The run is of a kind that has no page.
+    #[error("{}: a task has no page; its figures are in results.json", path.display())]
+    NoPage {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// The recorded figures contradict each other.
     #[error("{}: results.json: {what}: expected {expected}, found {found}", path.display())]
     Inconsistent {
@@ -94,6 +100,7 @@ pub fn write_report(directory: &RunDirectory) -> Result<PathBuf, ReportError> {
         RecipeKind::Nowcast => forecasts::nowcast_report(directory)?,
         RecipeKind::Comparison => comparison::report(directory)?,
         RecipeKind::MovingMnist => forecasts::moving_mnist_report(directory)?,
+        RecipeKind::Task => return Err(ReportError::NoPage { path: directory.path().to_owned() }),
     };
     Ok(directory.write_report(&html)?)
 }

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use attention::{SpatialAttention, SpatialAttentionConfig};
-use ndarray_rand::rand::seq::SliceRandom;
 use tensor_ops::Parameters;
 
 use super::encoder::TaskEncoder;
@@ -18,8 +17,7 @@ use crate::model::{
     ModelConfig, ModelError, PoolingArchitecture, PoolingPartConfig, PoolingReducer, ReadOut,
     SpatialAttentionPartConfig, Temporal, TemporalAttentionPartConfig, TemporalConfig,
 };
-use crate::random::{Purpose, generator};
-use crate::training::{Stepper, largest, part_of};
+use crate::training::{Stepper, largest};
 
 /// The number of training clips whose gradients are looked at.
 const GRADIENT_CLIPS: usize = 100;
@@ -33,27 +31,17 @@ pub(super) fn train(cell: &Cell<'_>, encoder: &TaskEncoder) -> Result<Outcome, T
     let (recipe, start) = (cell.recipe, Instant::now());
     let config = &recipe.training;
     let (training, test) = (Maps::new(encoder, cell.training)?, Maps::new(encoder, cell.test)?);
-    let item = cell.frames << 8 | cell.model as usize;
-    let model = new_model(cell, &mut generator(cell.seed, Purpose::Weights, 1, item))?;
+    let model = new_model(cell, &mut cell.weights_generator())?;
     let parameters = model.parameter_count();
-    let (clips, steps) = (cell.training.len(), cell.training.len().div_ceil(config.batch_size));
-    let mut stepper = Stepper::new(model, config, steps)?;
+    let mut stepper = Stepper::new(model, config, cell.steps())?;
     let (mut records, mut figures) = (Vec::new(), Vec::new());
     for epoch in 1..=config.epochs {
-        let (since, mut sum) = (Instant::now(), 0.0);
-        let mut order: Vec<usize> = (0..clips).collect();
-        order.shuffle(&mut generator(cell.seed, Purpose::Order, epoch, cell.frames));
-        for step in 0..steps {
-            let batch = &order[part_of(clips, steps, step)];
-            let dropout = &mut generator(cell.seed, Purpose::Dropout, epoch, step);
-            sum += stepper.step(&training.batch(batch), dropout)?.loss * batch.len() as f64;
-        }
-        cell.epoch_done(&mut records, sum / clips as f64, since.elapsed().as_secs_f64());
+        cell.train_epoch(&mut records, |batch, rng| Ok(stepper.step(&training.batch(batch), rng)?.loss))?;
         if recipe.task == TaskName::Reducers && epoch <= EARLY_EPOCHS && epoch < config.epochs {
             figures.push((format!("accuracy after epoch {epoch}"), accuracy(stepper.model(), &test)?));
         }
         if recipe.task == TaskName::Reducers && epoch == 1 {
-            let shares = gradient_shares(stepper.model(), &training, clips.min(GRADIENT_CLIPS))?;
+            let shares = gradient_shares(stepper.model(), &training, GRADIENT_CLIPS)?;
             figures.push(("frames with a gradient after epoch 1".to_owned(), shares.frames));
             figures.push(("gradient on the digit after epoch 1".to_owned(), shares.digit));
         }

@@ -3,7 +3,6 @@
 use attention::AttentionError;
 use lstm::LstmError;
 use tensor_ops::TensorError;
-use tensor_ops::optim::OptimizerError;
 use thiserror::Error;
 
 use crate::data::DigitsError;
@@ -11,7 +10,7 @@ use crate::model::ModelError;
 use crate::pictures::PictureError;
 use crate::recipe::RecipeError;
 use crate::run::RunError;
-use crate::training::TrainingError;
+use crate::training::{FailedStep, TrainingError};
 
 /// Why a task cannot be run.
 #[derive(Debug, Error)]
@@ -38,14 +37,9 @@ pub enum TaskError {
     /// Values do not fit together.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// A step of training failed, for instance because a gradient is not finite.
-    #[error("step {step}: {source}")]
-    Step {
-        /// The number of the step, from 1.
-        step: usize,
-        /// What is wrong.
-        source: OptimizerError,
-    },
+    /// The optimiser refused a step.
+    #[error(transparent)]
+    Step(#[from] FailedStep),
     /// A picture cannot be written.
     #[error(transparent)]
     Picture(#[from] PictureError),

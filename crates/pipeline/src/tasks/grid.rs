@@ -1,7 +1,10 @@
 //! The run of a task: all models, for all lengths of clips and all seeds.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
+use ndarray_rand::rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::TaskResults;
@@ -10,7 +13,9 @@ use super::encoder::TaskEncoder;
 use super::reading;
 use super::results::Outcome;
 use super::{ClipMaker, SmallDigits, TaskClip, TaskError, TaskModel, TaskName, TaskPart, TaskRecipe, TaskRecord};
+use crate::random::{Purpose, generator};
 use crate::run::RunDirectory;
+use crate::training::part_of;
 
 /// How far a task has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,13 +49,38 @@ pub(super) struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Reports an epoch, which took `seconds`, and keeps its figures.
-    pub(super) fn epoch_done(&self, records: &mut Vec<TaskRecord>, loss: f64, seconds: f64) {
-        let (epoch, recipe) = (records.len() + 1, self.recipe);
+    /// The number of steps of an epoch.
+    pub(super) fn steps(&self) -> usize {
+        self.training.len().div_ceil(self.recipe.training.batch_size)
+    }
+
+    /// The generator of the initial weights.
+    pub(super) fn weights_generator(&self) -> ChaCha8Rng {
+        generator(self.seed, Purpose::Weights, 1, self.frames << 8 | self.model as usize)
+    }
+
+    /// Goes through the training clips once more: `step` gets the positions of a batch and what draws its dropout, and
+    /// returns the mean loss of the batch. Reports the epoch and keeps its figures.
+    pub(super) fn train_epoch(
+        &self,
+        records: &mut Vec<TaskRecord>,
+        mut step: impl FnMut(&[usize], &mut ChaCha8Rng) -> Result<f64, TaskError>,
+    ) -> Result<(), TaskError> {
+        let (epoch, recipe, start) = (records.len() + 1, self.recipe, Instant::now());
+        let (clips, steps) = (self.training.len(), self.steps());
+        let mut order: Vec<usize> = (0..clips).collect();
+        order.shuffle(&mut generator(self.seed, Purpose::Order, epoch, self.frames));
+        let mut sum = 0.0;
+        for position in 0..steps {
+            let batch = &order[part_of(clips, steps, position)];
+            sum += step(batch, &mut generator(self.seed, Purpose::Dropout, epoch, position))? * batch.len() as f64;
+        }
+        let (loss, seconds) = (sum / clips as f64, start.elapsed().as_secs_f64());
         let record = TaskRecord { seed: self.seed, frames: self.frames, model: self.model, epoch, loss, seconds };
         let all_epochs = recipe.seeds * recipe.data.frames.len() * recipe.models.len() * recipe.training.epochs;
         (self.observer)(TaskEvent::EpochDone { record: &record, all_epochs });
         records.push(record);
+        Ok(())
     }
 }
 

@@ -5,17 +5,14 @@
 use std::time::Instant;
 
 use ndarray::{Array3, Axis};
-use ndarray_rand::rand::seq::SliceRandom;
 use tensor_ops::Parameters;
 
 use super::drawing::draw_frame_weights;
 use super::encoder::TaskEncoder;
-use super::fitting::Fitter;
 use super::grid::Cell;
 use super::results::Outcome;
 use super::{TaskClip, TaskError};
-use crate::random::{Purpose, generator};
-use crate::training::part_of;
+use crate::training::Fitter;
 
 mod plain;
 mod reader;
@@ -34,25 +31,18 @@ pub(super) fn train(cell: &Cell<'_>, encoder: &TaskEncoder) -> Result<Outcome, T
     let (recipe, start) = (cell.recipe, Instant::now());
     let config = &recipe.training;
     let source = encoder.features(cell.training)?;
-    let item = cell.frames << 8 | cell.model as usize;
-    let reader = Reader::new(cell.model, &recipe.model, &mut generator(cell.seed, Purpose::Weights, 1, item))?;
-    let (clips, steps) = (cell.training.len(), cell.training.len().div_ceil(config.batch_size));
+    let reader = Reader::new(cell.model, &recipe.model, &mut cell.weights_generator())?;
     let parameters = reader.parameter_count();
-    let mut fitter = Fitter::new(reader, config, steps * config.epochs)?;
+    let mut fitter = Fitter::of_config(reader, config, cell.steps() * config.epochs)?;
     let mut records = Vec::new();
-    for epoch in 1..=config.epochs {
-        let (since, mut sum) = (Instant::now(), 0.0);
-        let mut order: Vec<usize> = (0..clips).collect();
-        order.shuffle(&mut generator(cell.seed, Purpose::Order, epoch, cell.frames));
-        for step in 0..steps {
-            let batch = &order[part_of(clips, steps, step)];
+    for _ in 0..config.epochs {
+        cell.train_epoch(&mut records, |batch, _| {
             let targets: Vec<&[usize]> = batch.iter().map(|&clip| &cell.training[clip].target[..]).collect();
             let source = source.select(Axis(0), batch);
             let (loss, gradients) = fitter.model().loss_gradients(source.view(), &targets, config.label_smoothing)?;
             fitter.step(gradients)?;
-            sum += loss * batch.len() as f64;
-        }
-        cell.epoch_done(&mut records, sum / clips as f64, since.elapsed().as_secs_f64());
+            Ok(loss)
+        })?;
     }
     let (reader, seconds) = (fitter.into_model(), start.elapsed().as_secs_f64());
     let readings = read(&reader, encoder.features(cell.test)?, cell.test)?;

@@ -1,11 +1,10 @@
 //! The recipe of a task.
 
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 use super::{SmallDigits, TaskModel, TaskName, TaskPart};
 use crate::model::{ConvolutionConfig, EncoderConfig, ModelConfig};
-use crate::recipe::{RecipeError, require};
+use crate::recipe::{RecipeError, RecipeKind, override_defaults, require};
 use crate::training::TrainingConfig;
 
 /// The largest number of pixels of all training clips of one length, which are in memory together.
@@ -26,6 +25,8 @@ const MAX_PIXELS: usize = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRecipe {
+    /// The kind of recipe: `task`.
+    pub recipe: RecipeKind,
     /// The task.
     pub task: TaskName,
     /// The first seed; below 2⁶². Default: 1.
@@ -111,6 +112,7 @@ impl TaskRecipe {
             ..TrainingConfig::default()
         };
         Self {
+            recipe: RecipeKind::Task,
             task,
             seed: 1,
             seeds: 3,
@@ -130,9 +132,7 @@ impl TaskRecipe {
     /// [`RecipeError::Syntax`] if the text is no TOML, names an unknown field or gives a field another type;
     /// [`RecipeError::Value`] if it names another task.
     pub fn from_toml(task: TaskName, text: &str) -> Result<Self, RecipeError> {
-        let mut recipe: Table = toml::from_str(&Self::new(task).to_toml())?;
-        merge(&mut recipe, toml::from_str(text)?);
-        let recipe: Self = recipe.try_into()?;
+        let recipe: Self = override_defaults(&Self::new(task).to_toml(), text)?;
         require(recipe.task == task, "task", "the task that is run", recipe.task.name())?;
         Ok(recipe)
     }
@@ -150,6 +150,7 @@ impl TaskRecipe {
     /// # Errors
     /// [`RecipeError::Value`] for the first one that is not allowed.
     pub fn validate(&self) -> Result<(), RecipeError> {
+        require(self.recipe == RecipeKind::Task, "recipe", "`task`", self.recipe.name())?;
         require(self.seed < 1 << 62, "seed", "below 2^62", self.seed)?;
         require((1..=1000).contains(&self.seeds), "seeds", "from 1 to 1000", self.seeds)?;
         require(!self.models.is_empty(), "the number of models", "at least 1", 0)?;
@@ -186,18 +187,6 @@ fn has(option: &'static str, value: Option<usize>, needed: bool) -> Result<(), R
     match value {
         Some(value) => require(needed, option, "left out for this task", value),
         None => require(!needed, option, "given for this task", "none"),
-    }
-}
-
-/// Puts the values of `changes` into `base`; tables are merged, all else is replaced.
-fn merge(base: &mut Table, changes: Table) {
-    for (key, change) in changes {
-        match (base.get_mut(&key), change) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(change)) => merge(base, change),
-            (_, change) => {
-                base.insert(key, change);
-            }
-        }
     }
 }
 

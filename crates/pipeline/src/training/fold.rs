@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use ndarray_rand::rand::seq::SliceRandom;
-use tensor_ops::optim::OptimizerError;
 use tensor_ops::{Parameters, TensorError};
 use thiserror::Error;
 
 use super::evaluate::evaluate;
+use super::fitter::FailedStep;
 use super::stepper::Stepper;
 use crate::data::{Batch, FirActions, Fold, NormalizedClips, Symmetry};
 use crate::model::{ActionModel, ModelError};
@@ -25,14 +25,9 @@ pub enum TrainingError {
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The optimiser refused a step, for instance because a gradient is not finite.
-    #[error("step {step}: {source}")]
-    Step {
-        /// The step, from 1.
-        step: u64,
-        /// What the optimiser says.
-        source: OptimizerError,
-    },
+    /// The optimiser refused a step.
+    #[error(transparent)]
+    Step(#[from] FailedStep),
     /// The loss or the schedule refused its arguments.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -151,6 +151,9 @@ fn a_task_prints_its_table() {
     }
     let config = fs::read_to_string(directory.path().join("runs/task-reading-001/config.toml")).unwrap();
     assert!(config.contains("test_on = \"validation\"") && config.contains("frames = [6, 12]"), "{config}");
+    let reason = |command| text(&vidrnn(directory.path(), &[command, "runs/task-reading-001"]).stderr);
+    assert!(reason("evaluate").contains("a task keeps no models; its figures are in results.json"));
+    assert!(reason("report").contains("a task has no page; its figures are in results.json"));
 }
 
 #[test]

@@ -284,6 +284,7 @@ fn wrong_recipes_are_refused() {
             "models = [\"luong\"]",
             "`models` must be max, mean, lstm or convlstm for `order`, found luong",
         ),
+        (TaskName::Order, "recipe = \"actions\"", "`recipe` must be `task`, found actions"),
         (TaskName::Order, "task = \"when\"", "`task` must be the task that is run, found when"),
         (TaskName::Order, "pictures = 101", "`pictures` must be at most 100, found 101"),
         (TaskName::Order, "[data]\nshown = 2", "`data.shown` must be left out for this task, found 2"),

@@ -11,6 +11,7 @@ use pipeline::data::Protocol;
 use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
 use pipeline::model::{ModelName, PoolingReducer, TemporalConfig};
 use pipeline::recipe::{ActionRecipe, RecipeError};
+use pipeline::run::RunDirectory;
 use pipeline::tasks::{TaskName, TaskPart, TaskRecipe};
 
 /// Train and evaluate recurrent video models on the CPU.
@@ -135,12 +136,8 @@ pub(crate) struct TrainArguments {
     /// The size of `moving-mnist`.
     #[arg(long, value_enum, value_name = "SIZE")]
     preset: Option<PresetName>,
-    /// Where run directories are made.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) run_dir: PathBuf,
-    /// The name of the run directory; it must not exist. Default: the recipe and a number.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: NewRunArguments,
     #[command(flatten)]
     pub(crate) common: CommonArguments,
 }
@@ -171,12 +168,8 @@ pub(crate) struct CompareArguments {
     /// How many of the latest frames a step shows; with more than one it shows what moves.
     #[arg(long, value_name = "N")]
     stacked_frames: Option<usize>,
-    /// Where run directories are made.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) run_dir: PathBuf,
-    /// The name of the run directory; it must not exist. Default: `comparison` and a number.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: NewRunArguments,
     #[command(flatten)]
     pub(crate) common: CommonArguments,
 }
@@ -245,12 +238,8 @@ pub(crate) struct TaskArguments {
     /// Test on digits that neither train nor test, to choose options with.
     #[arg(long)]
     validate: bool,
-    /// Where run directories are made.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) run_dir: PathBuf,
-    /// The name of the run directory; it must not exist. Default: the task and a number.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: NewRunArguments,
     #[command(flatten)]
     pub(crate) common: CommonArguments,
 }
@@ -277,6 +266,27 @@ impl TaskArguments {
         }
         recipe.validate()?;
         Ok(recipe)
+    }
+}
+
+/// Where a new run is kept.
+#[derive(Debug, Args)]
+pub(crate) struct NewRunArguments {
+    /// Where run directories are made.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    run_dir: PathBuf,
+    /// The name of the run directory; it must not exist. Default: the kind of run and a number.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+impl NewRunArguments {
+    /// The new run directory, of the name asked for or `kind` and a number.
+    pub(crate) fn create(&self, kind: &str) -> anyhow::Result<RunDirectory> {
+        Ok(match &self.name {
+            Some(name) => RunDirectory::create(&self.run_dir, name)?,
+            None => RunDirectory::create_numbered(&self.run_dir, kind)?,
+        })
     }
 }
 

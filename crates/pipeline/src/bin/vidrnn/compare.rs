@@ -8,12 +8,11 @@ use pipeline::metrics::Percent;
 use crate::arguments::CompareArguments;
 use crate::progress::Progress;
 use crate::report::after_training;
-use crate::train::run_directory;
 
 pub(crate) fn run(arguments: &CompareArguments) -> anyhow::Result<()> {
     let start = Instant::now();
     let recipe = arguments.recipe()?;
-    let directory = run_directory(&arguments.run_dir, arguments.name.as_deref(), recipe.recipe)?;
+    let directory = arguments.run.create(recipe.recipe.name())?;
     let mut progress = Progress::new(arguments.common.quiet, recipe.folds());
     progress.line(&format!("run directory: {}", directory.path().display()));
     let mut observer = |event: ComparisonEvent<'_>| match event {

@@ -23,6 +23,9 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
             compare(directory.read_results::<ComparisonResults>()? == results);
             Ok(())
         }
+        RecipeKind::Task => {
+            anyhow::bail!("{}: a task keeps no models; its figures are in results.json", directory.path().display())
+        }
         RecipeKind::Nowcast => {
             let results = arguments.common.with_threads(|| nowcast::evaluate(&directory))??;
             println!("{}", nowcast::summary(&results));

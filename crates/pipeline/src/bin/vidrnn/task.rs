@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use pipeline::run::RunDirectory;
 use pipeline::{report, tasks};
 
 use crate::arguments::TaskArguments;
@@ -10,10 +9,7 @@ use crate::task_progress::TaskProgress;
 
 pub(crate) fn run(arguments: &TaskArguments) -> anyhow::Result<()> {
     let (start, recipe) = (Instant::now(), arguments.recipe()?);
-    let directory = match &arguments.name {
-        Some(name) => RunDirectory::create(&arguments.run_dir, name)?,
-        None => RunDirectory::create_numbered(&arguments.run_dir, &format!("task-{}", recipe.task.name()))?,
-    };
+    let directory = arguments.run.create(&format!("task-{}", recipe.task.name()))?;
     let progress = TaskProgress::new(arguments.common.quiet);
     progress.line(&format!("run directory: {}", directory.path().display()));
     let results =

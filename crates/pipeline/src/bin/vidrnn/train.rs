@@ -1,6 +1,5 @@
 //! `vidrnn train`
 
-use std::path::Path;
 use std::time::Instant;
 
 use pipeline::forecasting::nowcast::{self, Nowcast};
@@ -33,21 +32,13 @@ pub(crate) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
     }
 }
 
-/// The new run directory in `parent`, of the name asked for or the next number of the recipe's.
-pub(crate) fn run_directory(parent: &Path, name: Option<&str>, kind: RecipeKind) -> anyhow::Result<RunDirectory> {
-    Ok(match name {
-        Some(name) => RunDirectory::create(parent, name)?,
-        None => RunDirectory::create_numbered(parent, kind.name())?,
-    })
-}
-
 fn train_forecast(
     arguments: &TrainArguments,
     kind: RecipeKind,
     train: impl FnOnce(&RunDirectory, &mut dyn FnMut(ForecastingEvent<'_>)) -> Result<String, ForecastingError> + Send,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let directory = run_directory(&arguments.run_dir, arguments.name.as_deref(), kind)?;
+    let directory = arguments.run.create(kind.name())?;
     let mut progress = ForecastProgress::new(arguments.common.quiet);
     progress.line(&format!("run directory: {}", directory.path().display()));
     let summary = arguments.common.with_threads(|| train(&directory, &mut |event| progress.observe(&event)))??;
@@ -59,7 +50,7 @@ fn train_forecast(
 
 fn train_actions(arguments: &TrainArguments, recipe: &ActionRecipe) -> anyhow::Result<()> {
     let start = Instant::now();
-    let directory = run_directory(&arguments.run_dir, arguments.name.as_deref(), recipe.recipe)?;
+    let directory = arguments.run.create(recipe.recipe.name())?;
     let mut progress = Progress::new(arguments.common.quiet, recipe.data.test_people().len());
     progress.line(&format!("run directory: {}", directory.path().display()));
     let results = arguments
