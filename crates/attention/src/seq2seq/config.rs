@@ -29,7 +29,7 @@ pub enum Bridge {
     Tanh,
 }
 
-/// The configuration of a [`Seq2Seq`].
+/// The configuration of a [`Seq2Seq`](super::Seq2Seq).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seq2SeqConfig {
     /// Features of a source frame.
