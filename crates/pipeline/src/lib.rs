@@ -26,6 +26,7 @@ pub mod actions;
 pub mod comparison;
 pub mod data;
 pub mod estimate;
+pub mod features;
 pub mod forecast;
 pub mod forecasting;
 pub mod metrics;

@@ -4,6 +4,7 @@ mod command_line;
 mod common;
 mod data;
 mod digits;
+mod features;
 mod forecast;
 mod forecasting;
 mod frame_metrics;
