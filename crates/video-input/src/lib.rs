@@ -11,11 +11,17 @@ mod colour;
 mod error;
 mod frame;
 mod frame_rate;
+#[cfg(feature = "h264")]
+mod h264;
 mod images;
+#[cfg(feature = "h264")]
+mod mp4;
 mod npy;
 mod npy_header;
 mod open;
 mod options;
+#[cfg(feature = "h264")]
+mod orientation;
 mod raw;
 mod resize;
 mod sampling;

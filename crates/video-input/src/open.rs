@@ -5,9 +5,15 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Origin, quoted};
+#[cfg(feature = "h264")]
+use crate::h264::{self, Checker, Elementary, H264Reader, Limits};
 use crate::images::{self, ImagesReader};
+#[cfg(feature = "h264")]
+use crate::mp4;
 use crate::npy::NpyReader;
 use crate::options::check_rate;
+#[cfg(feature = "h264")]
+use crate::orientation::Orientation;
 use crate::raw::{PixelFormat, RawReader};
 use crate::source::{Guarded, Reader};
 use crate::y4m::{self, Y4mReader};
@@ -84,7 +90,38 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn VideoSource>, 
         let origin = origin(VideoFormat::Images);
         return guard(ImagesReader::new(vec![path.to_owned()], &origin, options)?, origin, options);
     }
+    #[cfg(feature = "h264")]
+    if mp4::begins_file(&start) {
+        let origin = origin(VideoFormat::Mp4);
+        return match mp4::open(file, origin.clone(), options)? {
+            Ok(reader) => guard(reader, origin, options),
+            Err(found) => Err(origin.unsupported("a video", found)),
+        };
+    }
+    #[cfg(feature = "h264")]
+    if h264::begins_stream(&start) {
+        let origin = origin(VideoFormat::H264);
+        return guard(open_h264(file, origin.clone(), options)?, origin, options);
+    }
     Err(origin(VideoFormat::Ffmpeg).unsupported("a video", quoted(&start)))
+}
+
+#[cfg(feature = "h264")]
+fn open_h264(
+    mut file: File,
+    origin: Origin,
+    options: &OpenOptions,
+) -> Result<H264Reader<Elementary<BufReader<File>>>, VideoError> {
+    let mut checker = Checker::new(Limits::new(options));
+    let head = h264::find_parameters(BufReader::new(&mut file), &mut checker, &origin)?;
+    file.seek(SeekFrom::Start(0)).map_err(|source| origin.io(source))?;
+    let [height, width] = checker.size().unwrap_or_default();
+    let [height, width] = origin.check_size(height, width, options.max_pixels)?;
+    let frame_rate = checker.frame_rate();
+    let info = VideoInfo { format: VideoFormat::H264, width, height, frame_rate, frames: None };
+    let rate = frame_rate.unwrap_or(options.frame_rate_of_images);
+    let pictures = Elementary::new(BufReader::new(file), origin.clone(), rate);
+    H264Reader::new(pictures, origin, info, Orientation::UPRIGHT, head, checker)
 }
 
 /// Reads a `YUV4MPEG2` stream, such as a pipe.

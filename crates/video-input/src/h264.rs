@@ -1,0 +1,268 @@
+//! H.264 pictures, decoded by Cisco's `OpenH264`.
+//!
+//! The decoder is written in C++. It gets whole pictures whose units have been looked at: parameters within the limits, no
+//! kinds of units that it does not know, no more bytes than a picture can have.
+
+mod bits;
+mod elementary;
+mod parameters;
+mod units;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use openh264::OpenH264API;
+use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, DecoderConfig, Flush};
+use openh264::formats::YUVSource;
+
+pub(crate) use self::elementary::{Elementary, begins_stream, find_parameters};
+pub(crate) use self::units::{Checker, Limits, MAX_PICTURE, Picture};
+use crate::colour::{Colours, Converter, Planes};
+use crate::error::Origin;
+use crate::orientation::Orientation;
+use crate::source::{Failure, Reader};
+use crate::{Frame, VideoError, VideoInfo};
+
+/// Where pictures come from, in the order in which they are decoded.
+pub(crate) trait Pictures: Send {
+    /// Puts the units of the next picture into `picture`. Returns when it is shown, in ticks, or `None` at the end.
+    fn next(&mut self, picture: &mut Picture, checker: &mut Checker) -> Result<Option<i64>, Failure>;
+
+    /// The time of a picture in seconds, or `None` if it is never shown.
+    fn seconds(&self, ticks: i64) -> Option<f64>;
+
+    /// Passes by up to `frames` of the frames that are shown, so that the next picture begins a new sequence. Returns how
+    /// many.
+    fn jump(&mut self, _frames: u64) -> u64 {
+        0
+    }
+}
+
+pub(crate) struct H264Reader<P> {
+    pictures: P,
+    origin: Origin,
+    info: VideoInfo,
+    orientation: Orientation,
+    checker: Checker,
+    decoder: Decoder,
+    converter: Converter,
+    colours: Colours,
+    picture: Picture,
+    /// The parameters that stand before the first picture.
+    head: Picture,
+    /// Whether the next picture has to come with [`Self::head`].
+    restarts: bool,
+    /// When the pictures are shown that are within the decoder.
+    times: BinaryHeap<Reverse<i64>>,
+    /// The frames that have been read or lost.
+    next: u64,
+    state: State,
+    turned: Vec<u8>,
+}
+
+/// What is read next.
+enum State {
+    Pictures,
+    /// The pictures within the decoder, then this.
+    Rest(Result<(), Failure>),
+    /// Pictures up to one at which decoding can begin.
+    Key,
+}
+
+impl<P: Pictures> H264Reader<P> {
+    /// Reads `pictures`. The parameters in `head`, which `checker` has seen, hold for the first of them.
+    pub(crate) fn new(
+        pictures: P,
+        origin: Origin,
+        info: VideoInfo,
+        orientation: Orientation,
+        head: Picture,
+        checker: Checker,
+    ) -> Result<Self, VideoError> {
+        let decoder = new_decoder().map_err(|problem| origin.damaged(problem))?;
+        let colours = checker.colours();
+        Ok(Self {
+            pictures,
+            origin,
+            info,
+            orientation,
+            checker,
+            decoder,
+            converter: Converter::new(colours),
+            colours,
+            picture: Picture::default(),
+            head,
+            restarts: true,
+            times: BinaryHeap::new(),
+            next: 0,
+            state: State::Pictures,
+            turned: Vec::new(),
+        })
+    }
+
+    /// Gives up the picture that was read last, and all up to the next one at which decoding can begin. The pictures
+    /// before it come first.
+    fn fail(&mut self, failure: Failure) {
+        self.state = State::Rest(Err(failure));
+        self.next += 1;
+    }
+
+    /// Begins anew after an error.
+    fn restart(&mut self) -> Result<(), Failure> {
+        self.next += self.times.len() as u64;
+        self.times.clear();
+        self.restarts = true;
+        self.decoder = new_decoder().map_err(|problem| Failure::End(self.origin.damaged(problem)))?;
+        Ok(())
+    }
+
+    /// Keeps parameters that stand alone for the next start, and hands them to the decoder.
+    fn learn(&mut self) {
+        let new = &self.picture.bytes;
+        if !self.head.bytes.ends_with(new) && self.head.bytes.len() + new.len() <= MAX_PICTURE {
+            self.head.bytes.extend(new);
+        }
+        // If it refuses them, it refuses the pictures as well.
+        let _ = self.decoder.decode(new);
+    }
+
+    fn read_picture(&mut self) -> Result<Option<i64>, Failure> {
+        self.picture.clear();
+        let ticks = self.pictures.next(&mut self.picture, &mut self.checker)?;
+        let expected = self.orientation.turned_size([self.info.height, self.info.width]);
+        if let Some(found) = self.checker.size().map(|size| size.map(|side| side as usize)) {
+            self.origin.check_same_size(self.next, expected, found).map_err(Failure::Frame)?;
+        }
+        Ok(ticks)
+    }
+}
+
+impl<P: Pictures> Reader for H264Reader<P> {
+    fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    fn read(&mut self, mut frame: Option<&mut Frame>) -> Result<bool, Failure> {
+        loop {
+            let decoded = if matches!(self.state, State::Rest(_)) {
+                let options = DecodeOptions::new().flush_after_decode(Flush::Flush);
+                match self.decoder.decode_with_options(&[], options) {
+                    Ok(Some(decoded)) if !self.times.is_empty() => decoded,
+                    _ => {
+                        let State::Rest(result) = std::mem::replace(&mut self.state, State::Key) else { continue };
+                        let lost = self.times.len();
+                        self.restart()?;
+                        result?;
+                        if lost == 0 {
+                            self.state = State::Rest(Ok(()));
+                            return Ok(false);
+                        }
+                        let problem = format!("expected {lost} more frames from the decoder, found none");
+                        return Err(Failure::End(self.origin.damaged(problem)));
+                    }
+                }
+            } else {
+                let ticks = match self.read_picture() {
+                    Ok(Some(ticks)) => ticks,
+                    Ok(None) => {
+                        self.state = State::Rest(Ok(()));
+                        continue;
+                    }
+                    Err(failure) => {
+                        self.fail(failure);
+                        continue;
+                    }
+                };
+                if !self.picture.visible {
+                    self.learn();
+                    continue;
+                }
+                if matches!(self.state, State::Key) {
+                    if !self.picture.key {
+                        self.next += 1;
+                        continue;
+                    }
+                    self.state = State::Pictures;
+                }
+                if std::mem::take(&mut self.restarts) {
+                    self.picture.bytes.splice(..0, self.head.bytes.iter().copied());
+                }
+                self.times.push(Reverse(ticks));
+                match self.decoder.decode(&self.picture.bytes) {
+                    Ok(Some(decoded)) => decoded,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        self.times.retain(|time| time.0 != ticks);
+                        let problem = format!("the decoder refuses it ({error})");
+                        let failure = Failure::Frame(self.origin.damaged_frame(self.next, problem));
+                        self.fail(failure);
+                        continue;
+                    }
+                }
+            };
+            let Some(Reverse(ticks)) = self.times.pop() else {
+                let problem = "expected as many pictures as there are in the file, found more";
+                return Err(Failure::End(self.origin.damaged_frame(self.next, problem)));
+            };
+            let Some(time) = self.pictures.seconds(ticks) else { continue };
+            let index = self.next;
+            self.next += 1;
+            let Some(frame) = frame.as_deref_mut() else { return Ok(true) };
+            let colours = self.checker.colours();
+            if colours != self.colours {
+                self.colours = colours;
+                self.converter = Converter::new(colours);
+            }
+            let size = self.orientation.turned_size([self.info.height, self.info.width]);
+            let found = [decoded.dimensions().1, decoded.dimensions().0];
+            self.origin.check_same_size(index, size, found).map_err(Failure::Frame)?;
+            let target = frame.buffer([self.info.height, self.info.width]);
+            if self.orientation == Orientation::UPRIGHT {
+                convert(&mut self.converter, &decoded, size, target);
+            } else {
+                self.turned.resize(target.len(), 0);
+                convert(&mut self.converter, &decoded, size, &mut self.turned);
+                self.orientation.apply(&self.turned, size, target);
+            }
+            (frame.index, frame.time) = (index, time);
+            return Ok(true);
+        }
+    }
+
+    fn jump(&mut self, frames: u64) -> u64 {
+        if !matches!(self.state, State::Pictures) {
+            return 0;
+        }
+        // The pictures within the decoder are shown before the one at which it begins anew.
+        let within = self.times.iter().filter(|time| self.pictures.seconds(time.0).is_some()).count() as u64;
+        let Some(further) = frames.checked_sub(within) else { return 0 };
+        let jumped = self.pictures.jump(further);
+        if jumped == 0 {
+            return 0;
+        }
+        self.times.clear();
+        self.next += within + jumped;
+        if self.restart().is_err() {
+            self.state = State::Key;
+        }
+        within + jumped
+    }
+}
+
+fn new_decoder() -> Result<Decoder, String> {
+    // Pictures come out in the order in which they are shown: the decoder keeps them until it knows it.
+    let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
+    Decoder::with_api_config(OpenH264API::from_source(), config)
+        .map_err(|error| format!("the decoder does not start ({error})"))
+}
+
+fn convert(converter: &mut Converter, decoded: &DecodedYUV<'_>, size: [usize; 2], target: &mut [u8]) {
+    let (luma_stride, chroma_stride, _) = decoded.strides();
+    let planes = Planes {
+        luma: decoded.y(),
+        chroma: Some([decoded.u(), decoded.v()]),
+        strides: [luma_stride, chroma_stride],
+        shifts: [1, 1],
+    };
+    converter.convert(&planes, size, target);
+}
