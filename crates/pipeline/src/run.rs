@@ -1,10 +1,12 @@
 //! What a training run leaves on disk.
 
 pub(crate) mod atomic;
+mod checkpoint;
 mod directory;
 mod records;
 mod weights;
 
+pub(crate) use checkpoint::{load_checkpoint, remove_checkpoint, save_checkpoint};
 pub use directory::{RunDirectory, RunError};
 pub use records::{EpochRecord, Evaluation, FoldResults, RunResults};
 pub use weights::{FORMAT_VERSION, ModelDescription, WeightsError, load_model, load_with, save_model, save_parameters};

@@ -84,6 +84,8 @@ impl RunDirectory {
     const RESULTS: &str = "results.json";
     const MODEL: &str = "model.safetensors";
     const REPORT: &str = "report.html";
+    const VIDEOS: &str = "videos.jsonl";
+    const CHECKPOINT: &str = "checkpoint.safetensors";
 
     /// Makes the directory `name` in `parent`, and `parent` where it is missing.
     ///
@@ -154,6 +156,19 @@ impl RunDirectory {
         self.path.join(Self::MODEL)
     }
 
+    /// Where training that may be stopped keeps what it has learnt so far.
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.path.join(Self::CHECKPOINT)
+    }
+
+    /// The file with the final figures; an error names it if a finished run should have it and this one has not.
+    ///
+    /// # Errors
+    /// [`RunError::Unfinished`] if there is no such file.
+    pub fn existing_results(&self) -> Result<PathBuf, RunError> {
+        self.existing(Self::RESULTS)
+    }
+
     /// Writes the recipe.
     ///
     /// # Errors
@@ -203,12 +218,7 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Io`] if the file cannot be written.
     pub fn write_metrics(&self, records: &[impl Serialize]) -> Result<(), RunError> {
-        let mut lines = String::new();
-        for record in records {
-            lines += &self.to_json(Self::METRICS, serde_json::to_string(record))?;
-            lines.push('\n');
-        }
-        self.write(Self::METRICS, lines.as_bytes())
+        self.write_lines(Self::METRICS, records)
     }
 
     /// Reads the records that [`Self::write_metrics`] wrote.
@@ -216,7 +226,30 @@ impl RunDirectory {
     /// # Errors
     /// [`RunError::Unfinished`], [`RunError::Io`] or [`RunError::Json`] if they are missing or damaged.
     pub fn read_metrics<R: DeserializeOwned>(&self) -> Result<Vec<R>, RunError> {
-        let path = self.existing(Self::METRICS)?;
+        self.read_lines(Self::METRICS)
+    }
+
+    /// Writes which videos the run is about.
+    pub(crate) fn write_videos(&self, records: &[impl Serialize]) -> Result<(), RunError> {
+        self.write_lines(Self::VIDEOS, records)
+    }
+
+    /// Reads what [`Self::write_videos`] wrote.
+    pub(crate) fn read_videos<R: DeserializeOwned>(&self) -> Result<Vec<R>, RunError> {
+        self.read_lines(Self::VIDEOS)
+    }
+
+    fn write_lines(&self, file: &str, records: &[impl Serialize]) -> Result<(), RunError> {
+        let mut lines = String::new();
+        for record in records {
+            lines += &self.to_json(file, serde_json::to_string(record))?;
+            lines.push('\n');
+        }
+        self.write(file, lines.as_bytes())
+    }
+
+    fn read_lines<R: DeserializeOwned>(&self, file: &'static str) -> Result<Vec<R>, RunError> {
+        let path = self.existing(file)?;
         let text = fs::read_to_string(&path).map_err(|source| RunError::Io { path: path.clone(), source })?;
         let records = serde_json::Deserializer::from_str(&text).into_iter();
         records.collect::<Result<_, _>>().map_err(|source| RunError::Json { path, source })

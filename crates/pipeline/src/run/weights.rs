@@ -9,12 +9,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 use ndarray_rand::rand::Rng;
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tensor_ops::optim::OptimizerError;
 use tensor_ops::{ParameterError, Parameters, load_parameters};
 use thiserror::Error;
 
@@ -107,6 +108,20 @@ pub enum WeightsError {
         /// The type of the array.
         found: Dtype,
     },
+    /// A checkpoint was written under another recipe than the one that is to go on.
+    #[error("{}: training was stopped under another recipe than config.toml has now", path.display())]
+    OtherRecipe {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The arrays of the optimiser are not those of the model.
+    #[error("{}: {source}", path.display())]
+    Optimizer {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: OptimizerError,
+    },
     /// The arrays are not those of the model.
     #[error("{}: {source}", path.display())]
     Parameters {
@@ -116,6 +131,9 @@ pub enum WeightsError {
         source: ParameterError,
     },
 }
+
+/// An array and its name.
+type NamedArray = (String, ArrayD<f32>);
 
 /// Everything needed to use a model, apart from its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,11 +180,19 @@ pub fn save_parameters(
     description: &impl Serialize,
     model: &impl Parameters<f32>,
 ) -> Result<(), WeightsError> {
+    write_arrays(path, description, model.named())
+}
+
+/// Writes named arrays, with `description` as metadata, to the file `path`, which is complete when it appears.
+pub(super) fn write_arrays(
+    path: &Path,
+    description: &impl Serialize,
+    arrays: Vec<(String, ArrayViewD<'_, f32>)>,
+) -> Result<(), WeightsError> {
     let wrong_metadata = |source| WeightsError::Metadata { path: path.to_owned(), source };
     let wrong_format = |source| WeightsError::Format { path: path.to_owned(), source };
     let metadata = serde_json::to_string(description).map_err(wrong_metadata)?;
-    let arrays: Vec<(String, Vec<usize>, Vec<u8>)> = model
-        .named()
+    let arrays: Vec<(String, Vec<usize>, Vec<u8>)> = arrays
         .into_iter()
         .map(|(name, values)| {
             let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -207,6 +233,15 @@ pub fn load_with<D: DeserializeOwned, M: Parameters<f32>>(
     path: &Path,
     initial: impl FnOnce(&D) -> Result<M, WeightsError>,
 ) -> Result<(D, M), WeightsError> {
+    let (description, arrays) = read_arrays(path)?;
+    let mut model = initial(&description)?;
+    let loaded = load_parameters(&mut model, &arrays);
+    loaded.map_err(|source| WeightsError::Parameters { path: path.to_owned(), source })?;
+    Ok((description, model))
+}
+
+/// Reads the description and the arrays in the file `path`.
+pub(super) fn read_arrays<D: DeserializeOwned>(path: &Path) -> Result<(D, Vec<NamedArray>), WeightsError> {
     let at = || path.to_owned();
     let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: at(), source })?;
     let wrong_format = |source| WeightsError::Format { path: at(), source };
@@ -222,9 +257,7 @@ pub fn load_with<D: DeserializeOwned, M: Parameters<f32>>(
         let array = ArrayD::from_shape_vec(tensor.shape().to_vec(), values);
         arrays.push((name, array.expect("the parser has compared the shape with the number of bytes")));
     }
-    let mut model = initial(&description)?;
-    load_parameters(&mut model, &arrays).map_err(|source| WeightsError::Parameters { path: at(), source })?;
-    Ok((description, model))
+    Ok((description, arrays))
 }
 
 fn read_description<D: DeserializeOwned>(path: &Path, header: &Metadata) -> Result<D, WeightsError> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayD, ArrayViewD};
 use tensor_ops::optim::{
     Adam, AdamConfig, Constant, Cosine, OneCycle, OneCycleConfig, Optimizer, OptimizerError, ParameterGroup, Schedule,
     clip_global_norm,
@@ -69,6 +70,27 @@ impl<M: Parameters<f32>> Fitter<M> {
 
     pub(crate) fn into_model(self) -> M {
         self.model
+    }
+
+    pub(crate) fn model_mut(&mut self) -> &mut M {
+        &mut self.model
+    }
+
+    /// The number of steps taken.
+    pub(crate) fn steps_done(&self) -> u64 {
+        self.steps_done
+    }
+
+    /// What the optimiser keeps between steps, by name.
+    pub(crate) fn optimizer_state(&self) -> Vec<(String, ArrayViewD<'_, f32>)> {
+        self.optimizer.state()
+    }
+
+    /// Goes on where a fitter of the same configuration had taken `steps` steps, its model being this one's now.
+    pub(crate) fn restore(&mut self, steps: u64, state: &[(String, ArrayD<f32>)]) -> Result<(), OptimizerError> {
+        self.optimizer.load_state(&self.model, steps, state)?;
+        self.steps_done = steps;
+        Ok(())
     }
 
     /// The learning rate of the next step.

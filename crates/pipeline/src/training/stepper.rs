@@ -48,6 +48,14 @@ impl Stepper {
         self.fitter.model()
     }
 
+    pub(crate) fn fitter(&self) -> &Fitter<ActionModel<f32>> {
+        &self.fitter
+    }
+
+    pub(crate) fn fitter_mut(&mut self) -> &mut Fitter<ActionModel<f32>> {
+        &mut self.fitter
+    }
+
     pub(crate) fn into_model(self) -> ActionModel<f32> {
         self.fitter.into_model()
     }
