@@ -29,6 +29,7 @@ pub mod estimate;
 pub mod features;
 pub mod forecast;
 pub mod forecasting;
+pub mod interrupt;
 pub mod metrics;
 pub mod model;
 pub mod pictures;
@@ -39,6 +40,7 @@ pub mod run;
 pub mod tasks;
 pub mod training;
 pub mod units;
+pub mod videos;
 
 /// The examples of the README and of the book, compiled and run as documentation tests.
 #[cfg(doctest)]

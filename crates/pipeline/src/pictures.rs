@@ -28,6 +28,7 @@ use ndarray::ArrayView3;
 use thiserror::Error;
 
 pub use colours::ColourScale;
+pub(crate) use encode::encode_rgb;
 pub use encode::{encode_reel, write_animation, write_strip};
 pub use overlay::encode_overlay;
 

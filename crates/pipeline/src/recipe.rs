@@ -24,6 +24,8 @@ pub enum RecipeKind {
     MovingMnist,
     /// A small task on digits.
     Task,
+    /// Recognition in video files of one's own.
+    Videos,
 }
 
 impl RecipeKind {
@@ -51,6 +53,7 @@ impl RecipeKind {
             Self::Nowcast => "nowcast",
             Self::MovingMnist => "moving-mnist",
             Self::Task => "task",
+            Self::Videos => "videos",
         }
     }
 }
@@ -152,13 +155,13 @@ pub enum RecipeError {
     },
 }
 
-/// A recipe of which `text` says what differs from `defaults`, table by table; both are TOML. The temporal part of a model,
-/// whose one key says what it is, is replaced whole.
+/// A recipe of which `text` says what differs from `defaults`, table by table; both are TOML. The temporal part of a model
+/// and the sampling of frames, whose one key says what they are, are replaced whole.
 pub(crate) fn override_defaults<R: DeserializeOwned>(defaults: &str, text: &str) -> Result<R, RecipeError> {
     fn override_with(table: &mut toml::Table, given: toml::Table) {
         for (key, value) in given {
             match (table.get_mut(&key), value) {
-                (Some(toml::Value::Table(old)), toml::Value::Table(new)) if key != "temporal" => {
+                (Some(toml::Value::Table(old)), toml::Value::Table(new)) if key != "temporal" && key != "sampling" => {
                     override_with(old, new);
                 }
                 (_, value) => {

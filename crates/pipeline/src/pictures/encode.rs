@@ -63,7 +63,7 @@ fn encode_png(canvas: Canvas, colours: ColourScale) -> Result<Vec<u8>, png::Enco
 }
 
 /// A PNG file of the reds, greens and blues `pixels`, `[height, width, 3]`.
-pub(super) fn encode_rgb(pixels: ArrayView3<'_, u8>) -> Result<Vec<u8>, png::EncodingError> {
+pub(crate) fn encode_rgb(pixels: ArrayView3<'_, u8>) -> Result<Vec<u8>, png::EncodingError> {
     let (height, width, _) = pixels.dim();
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);

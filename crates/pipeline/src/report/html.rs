@@ -28,6 +28,7 @@ mod forecasts;
 mod options;
 mod page;
 mod pictures;
+mod videos;
 
 use std::io;
 use std::path::PathBuf;
@@ -100,6 +101,7 @@ pub fn write_report(directory: &RunDirectory) -> Result<PathBuf, ReportError> {
         RecipeKind::Nowcast => forecasts::nowcast_report(directory)?,
         RecipeKind::Comparison => comparison::report(directory)?,
         RecipeKind::MovingMnist => forecasts::moving_mnist_report(directory)?,
+        RecipeKind::Videos => videos::report(directory)?,
         RecipeKind::Task => return Err(ReportError::NoPage { path: directory.path().to_owned() }),
     };
     Ok(directory.write_report(&html)?)

@@ -18,4 +18,5 @@ mod recipe;
 mod run_directory;
 mod tasks;
 mod training;
+mod videos;
 mod weights;

@@ -1,5 +1,8 @@
 //! The command line.
 
+mod train;
+mod videos;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,11 +11,15 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipeline::comparison::ComparisonRecipe;
 use pipeline::data::Protocol;
-use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, NowcastRecipe};
-use pipeline::model::{ModelName, PoolingReducer, TemporalConfig};
-use pipeline::recipe::{ActionRecipe, RecipeError};
+use pipeline::model::{ModelName, PoolingReducer};
+use pipeline::recipe::RecipeError;
 use pipeline::run::RunDirectory;
 use pipeline::tasks::{TaskName, TaskPart, TaskRecipe};
+
+pub(crate) use train::{RecipeName, TrainArguments};
+pub(crate) use videos::{
+    CheckArguments, DataArguments, DataCommand, FeaturesArguments, PredictArguments, ResumeArguments, StreamArguments,
+};
 
 /// Train and evaluate recurrent video models on the CPU.
 #[derive(Debug, Parser)]
@@ -32,19 +39,18 @@ pub(crate) enum Command {
     Evaluate(EvaluateArguments),
     /// Make the page about a run anew from its files.
     Report(ReportArguments),
+    /// Go on with training that was stopped, as if it had never been.
+    Resume(ResumeArguments),
+    /// Say what a trained model sees in videos: one line of JSON per video.
+    Predict(PredictArguments),
+    /// Say what a trained model sees while a video runs: one line of JSON per frame.
+    Stream(StreamArguments),
+    /// Decode the videos of a folder and keep the frames or features that training reads.
+    Features(FeaturesArguments),
+    /// Look at the videos of a folder.
+    Data(DataArguments),
     /// Train and compare the models of a small task that isolates one claim; the table is kept in a new run directory.
     Task(TaskArguments),
-}
-
-/// What to train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RecipeName {
-    /// Recognise seven actions of people in the bundled thermal video.
-    Actions,
-    /// Forecast the next frames of the bundled rain radar, or of a file of frames.
-    Nowcast,
-    /// Forecast the next frames of two moving digits.
-    MovingMnist,
 }
 
 /// A small task on handwritten digits.
@@ -60,17 +66,6 @@ pub(crate) enum TaskChoice {
     When,
     /// Does attention read longer sequences of digits?
     Reading,
-}
-
-/// A size of the job `moving-mnist`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PresetName {
-    /// Minutes on two cores.
-    Tiny,
-    /// Hours on two cores.
-    Small,
-    /// The network of Shi et al. (2015).
-    Paper,
 }
 
 /// Whom to test on.
@@ -89,57 +84,6 @@ impl ProtocolName {
             Self::LeaveOnePersonOut => Protocol::LeaveOnePersonOut,
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TrainArguments {
-    /// What to train.
-    #[arg(value_enum, default_value_t = RecipeName::Actions)]
-    pub(crate) recipe: RecipeName,
-    /// A TOML file with the options that differ from the defaults; the flags below override it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The seed of everything random.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// How often every training clip takes part.
-    #[arg(long)]
-    epochs: Option<usize>,
-    /// The number of clips of a step.
-    #[arg(long)]
-    batch_size: Option<usize>,
-    /// The largest learning rate.
-    #[arg(long)]
-    learning_rate: Option<f64>,
-    /// Whom to test on.
-    #[arg(long, value_enum)]
-    protocol: Option<ProtocolName>,
-    /// The person to test on under the protocol `single`, 1 to 8.
-    #[arg(long, value_name = "N")]
-    test_person: Option<usize>,
-    /// Use only so many clips of each person, for a quick trial.
-    #[arg(long, value_name = "N")]
-    clips_per_person: Option<usize>,
-    /// What joins the steps of a clip.
-    #[arg(long, value_parser = model_name())]
-    model: Option<ModelName>,
-    /// How a pooling model makes one of several steps.
-    #[arg(long, value_parser = reducer())]
-    reducer: Option<PoolingReducer>,
-    /// The number of training steps, for `nowcast` and `moving-mnist`.
-    #[arg(long, value_name = "N")]
-    steps: Option<usize>,
-    /// An .npy file of frames for `nowcast`: u8 or f32 from 0 to 1, [sequences, time, height, width] or
-    /// [time, height, width].
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
-    /// The size of `moving-mnist`.
-    #[arg(long, value_enum, value_name = "SIZE")]
-    preset: Option<PresetName>,
-    #[command(flatten)]
-    pub(crate) run: NewRunArguments,
-    #[command(flatten)]
-    pub(crate) common: CommonArguments,
 }
 
 #[derive(Debug, Args)]
@@ -318,94 +262,6 @@ impl CommonArguments {
         let Some(threads) = self.threads else { return Ok(work()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
         Ok(pool.with_context(|| format!("cannot start {threads} threads"))?.install(work))
-    }
-}
-
-impl TrainArguments {
-    /// Refuses flags that another recipe has.
-    fn refuse(&self, flags: &[(&str, bool)]) -> anyhow::Result<()> {
-        match flags.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                let recipe = self.recipe.to_possible_value();
-                let recipe = recipe.as_ref().map_or("this recipe", |value| value.get_name());
-                anyhow::bail!("--{flag} is no option of `{recipe}`")
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn action_flags(&self) -> [(&'static str, bool); 6] {
-        [
-            ("model", self.model.is_some()),
-            ("reducer", self.reducer.is_some()),
-            ("epochs", self.epochs.is_some()),
-            ("protocol", self.protocol.is_some()),
-            ("test-person", self.test_person.is_some()),
-            ("clips-per-person", self.clips_per_person.is_some()),
-        ]
-    }
-
-    /// The recipe of the file, or the defaults, with what the flags override.
-    pub(crate) fn nowcast_recipe(&self) -> anyhow::Result<NowcastRecipe> {
-        self.refuse(&self.action_flags())?;
-        self.refuse(&[("preset", self.preset.is_some())])?;
-        let mut recipe = configured(self.config.as_ref(), NowcastRecipe::from_toml)?.unwrap_or_default();
-        set(&mut recipe.seed, self.seed);
-        set(&mut recipe.training.steps, self.steps);
-        set(&mut recipe.training.batch_size, self.batch_size);
-        set(&mut recipe.training.learning_rate, self.learning_rate);
-        if self.data.is_some() {
-            recipe.data.path.clone_from(&self.data);
-        }
-        recipe.validate()?;
-        Ok(recipe)
-    }
-
-    /// The recipe of the file or of the preset, with what the flags override.
-    pub(crate) fn moving_mnist_recipe(&self) -> anyhow::Result<MovingMnistRecipe> {
-        self.refuse(&self.action_flags())?;
-        self.refuse(&[("data", self.data.is_some()), ("preset", self.preset.is_some() && self.config.is_some())])?;
-        let preset = match self.preset.unwrap_or(PresetName::Tiny) {
-            PresetName::Tiny => MovingMnistPreset::Tiny,
-            PresetName::Small => MovingMnistPreset::Small,
-            PresetName::Paper => MovingMnistPreset::Paper,
-        };
-        let configured = configured(self.config.as_ref(), MovingMnistRecipe::from_toml)?;
-        let mut recipe = configured.unwrap_or_else(|| MovingMnistRecipe::preset(preset));
-        set(&mut recipe.seed, self.seed);
-        set(&mut recipe.training.steps, self.steps);
-        set(&mut recipe.training.batch_size, self.batch_size);
-        set(&mut recipe.training.learning_rate, self.learning_rate);
-        recipe.validate()?;
-        Ok(recipe)
-    }
-
-    /// The recipe of the file, or the defaults, with what the flags override.
-    pub(crate) fn action_recipe(&self) -> anyhow::Result<ActionRecipe> {
-        let others = [("steps", self.steps.is_some()), ("data", self.data.is_some())];
-        self.refuse(&others)?;
-        self.refuse(&[("preset", self.preset.is_some())])?;
-        let mut recipe = configured(self.config.as_ref(), ActionRecipe::from_toml)?.unwrap_or_default();
-        if let Some(model) = self.model {
-            recipe.model.temporal = model.temporal();
-        }
-        if let Some(reducer) = self.reducer {
-            let TemporalConfig::Pooling(pooling) = &mut recipe.model.temporal else {
-                anyhow::bail!("--reducer needs a pooling model, such as --model conv-pooling");
-            };
-            pooling.reducer = reducer;
-        }
-        set(&mut recipe.seed, self.seed);
-        set(&mut recipe.training.epochs, self.epochs);
-        set(&mut recipe.training.batch_size, self.batch_size);
-        set(&mut recipe.training.learning_rate, self.learning_rate);
-        set(&mut recipe.data.test_person, self.test_person);
-        set(&mut recipe.data.protocol, self.protocol.map(ProtocolName::protocol));
-        if self.clips_per_person.is_some() {
-            recipe.data.clips_per_person = self.clips_per_person;
-        }
-        recipe.validate()?;
-        Ok(recipe)
     }
 }
 

@@ -5,10 +5,14 @@ use pipeline::forecasting::moving_mnist::{self, MovingMnistResults};
 use pipeline::forecasting::nowcast::{self, NowcastResults};
 use pipeline::recipe::RecipeKind;
 use pipeline::run::{RunDirectory, RunResults};
+use pipeline::videos::{self, VideoResults};
 use pipeline::{actions, report};
 
 use crate::arguments::EvaluateArguments;
+use crate::interruption;
 use crate::progress::Progress;
+use crate::train::finish_videos;
+use crate::video_progress::VideoProgress;
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let directory = RunDirectory::open(&arguments.run)?;
@@ -25,6 +29,15 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
         }
         RecipeKind::Task => {
             anyhow::bail!("{}: a task keeps no models; its figures are in results.json", directory.path().display())
+        }
+        RecipeKind::Videos => {
+            let mut progress = VideoProgress::new(arguments.common.quiet);
+            let interrupt = interruption::on_ctrl_c()?;
+            let evaluate = || videos::evaluate(&directory, &interrupt, &mut |event| progress.observe(&event));
+            let results = arguments.common.with_threads(evaluate)??;
+            finish_videos(&progress, &results);
+            compare(directory.read_results::<VideoResults>()? == results);
+            Ok(())
         }
         RecipeKind::Nowcast => {
             let results = arguments.common.with_threads(|| nowcast::evaluate(&directory))??;

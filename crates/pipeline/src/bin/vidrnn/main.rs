@@ -1,14 +1,21 @@
-//! The program `vidrnn`: trains and evaluates recurrent video models.
+//! The program `vidrnn`: trains, evaluates and uses recurrent video models.
 
 mod arguments;
 mod compare;
+mod data;
 mod evaluate;
+mod features;
 mod forecast_progress;
+mod interruption;
+mod predict;
 mod progress;
 mod report;
+mod resume;
+mod stream;
 mod task;
 mod task_progress;
 mod train;
+mod video_progress;
 
 use std::process::ExitCode;
 
@@ -20,6 +27,11 @@ use crate::arguments::{Arguments, Command};
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if interruption::is_cause_of(&error) => {
+            eprintln!("{}", message(&error));
+            // What a shell gives a program that ended by Ctrl-C.
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
@@ -35,6 +47,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Task(arguments) => task::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
+        Command::Predict(arguments) => predict::run(arguments),
+        Command::Stream(arguments) => stream::run(arguments),
+        Command::Features(arguments) => features::run(arguments),
+        Command::Data(arguments) => data::run(arguments),
     }
 }
 

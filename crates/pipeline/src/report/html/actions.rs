@@ -203,36 +203,43 @@ fn recognised(verdicts: &[Verdict], actions: &FirActions, labels: &[String]) -> 
     })
 }
 
+/// A figure of an epoch, where it has it.
+type Figure = fn(&EpochRecord) -> Option<f64>;
+
 /// The figures of an epoch that are drawn, by their names; those of training and of validation.
-const LOSS: [fn(&EpochRecord) -> Option<f64>; 2] = [|epoch| Some(epoch.training_loss), |epoch| epoch.validation_loss];
-const ACCURACY: [fn(&EpochRecord) -> Option<f64>; 2] =
-    [|epoch| Some(epoch.training_accuracy), |epoch| epoch.validation_accuracy];
+const LOSS: [Figure; 2] = [|epoch| Some(epoch.training_loss), |epoch| epoch.validation_loss];
+const ACCURACY: [Figure; 2] = [|epoch| Some(epoch.training_accuracy), |epoch| epoch.validation_accuracy];
+
+/// The learning curves of one model.
+pub(super) fn curves(epochs: &[EpochRecord]) -> Vec<Chart> {
+    let both = |[training, validation]: [Figure; 2]| {
+        let training = Line::new("training", points(epochs, training), 0).dashed();
+        vec![training, Line::new("validation", points(epochs, validation), 1)]
+    };
+    vec![
+        chart("Loss", "loss", Numbers::Plain, both(LOSS)),
+        chart("Accuracy", "accuracy", Numbers::Percent, both(ACCURACY)),
+    ]
+}
+
+fn points(epochs: &[EpochRecord], figure: Figure) -> Vec<[f64; 2]> {
+    epochs.iter().map(|epoch| [epoch.epoch as f64, figure(epoch).unwrap_or(f64::NAN)]).collect()
+}
+
+fn chart(title: &str, axis: &'static str, numbers: Numbers, lines: Vec<Line>) -> Chart {
+    Chart { title: title.to_owned(), axes: ["epoch", axis], numbers: [Numbers::Whole, numbers], lines }
+}
 
 fn training(folds: &[FoldReport]) -> Markup {
-    let points = |fold: &FoldReport, figure: fn(&EpochRecord) -> Option<f64>| -> Vec<[f64; 2]> {
-        fold.epochs.iter().map(|epoch| [epoch.epoch as f64, figure(epoch).unwrap_or(f64::NAN)]).collect()
-    };
-    let chart = |title: &str, axis: &'static str, numbers: Numbers, lines: Vec<Line>| Chart {
-        title: title.to_owned(),
-        axes: ["epoch", axis],
-        numbers: [Numbers::Whole, numbers],
-        lines,
-    };
     let charts: Vec<Chart> = if let [fold] = folds {
-        let both = |[training, validation]: [fn(&EpochRecord) -> Option<f64>; 2]| {
-            let training = Line::new("training", points(fold, training), 0).dashed();
-            vec![training, Line::new("validation", points(fold, validation), 1)]
-        };
-        vec![
-            chart("Loss", "loss", Numbers::Plain, both(LOSS)),
-            chart("Accuracy", "accuracy", Numbers::Percent, both(ACCURACY)),
-        ]
+        curves(&fold.epochs)
     } else {
-        let of_all = |figure: fn(&EpochRecord) -> Option<f64>| {
+        let of_all = |figure: Figure| {
             let lines = folds.iter().enumerate();
-            lines
-                .map(|(index, fold)| Line::new(format!("person {}", fold.test_person), points(fold, figure), index))
-                .collect()
+            let line = |(index, fold): (usize, &FoldReport)| {
+                Line::new(format!("person {}", fold.test_person), points(&fold.epochs, figure), index)
+            };
+            lines.map(line).collect()
         };
         vec![
             chart("Training loss", "loss", Numbers::Plain, of_all(LOSS[0])),
