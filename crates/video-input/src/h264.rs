@@ -10,18 +10,22 @@ mod units;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom};
 
 use openh264::OpenH264API;
 use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource;
 
-pub(crate) use self::elementary::{Elementary, begins_stream, find_parameters};
+use self::elementary::{Elementary, find_parameters};
+pub(crate) use self::elementary::{begins_stream, split_units};
 pub(crate) use self::units::{Checker, Limits, MAX_PICTURE, Picture};
 use crate::colour::{Colours, Converter, Planes};
 use crate::error::Origin;
+use crate::open::Opening;
 use crate::orientation::Orientation;
 use crate::source::{Failure, Reader};
-use crate::{Frame, VideoError, VideoInfo};
+use crate::{Frame, OpenOptions, VideoError, VideoFormat, VideoInfo};
 
 /// Where pictures come from, in the order in which they are decoded.
 pub(crate) trait Pictures: Send {
@@ -36,6 +40,24 @@ pub(crate) trait Pictures: Send {
     fn jump(&mut self, _frames: u64) -> u64 {
         0
     }
+}
+
+/// Opens a stream without a container.
+pub(crate) fn open(
+    mut file: File,
+    origin: Origin,
+    options: &OpenOptions,
+) -> Result<H264Reader<Elementary<BufReader<File>>>, Opening> {
+    let mut checker = Checker::new(Limits::new(options));
+    let head = find_parameters(BufReader::new(&mut file), &mut checker, &origin)?;
+    file.seek(SeekFrom::Start(0)).map_err(|source| origin.io(source))?;
+    let [height, width] = checker.size().unwrap_or_default();
+    let [height, width] = origin.check_size(height, width, options.max_pixels)?;
+    let frame_rate = checker.frame_rate();
+    let info = VideoInfo { format: VideoFormat::H264, width, height, frame_rate, frames: None };
+    let rate = frame_rate.unwrap_or(options.frame_rate_of_images);
+    let pictures = Elementary::new(BufReader::new(file), origin.clone(), rate);
+    Ok(H264Reader::new(pictures, origin, info, Orientation::UPRIGHT, head, checker)?)
 }
 
 pub(crate) struct H264Reader<P> {
@@ -191,10 +213,10 @@ impl<P: Pictures> Reader for H264Reader<P> {
                 match self.decoder.decode(&self.picture.bytes) {
                     Ok(Some(decoded)) => decoded,
                     Ok(None) => continue,
-                    Err(error) => {
+                    Err(_) => {
                         self.times.retain(|time| time.0 != ticks);
-                        let problem = format!("the decoder refuses it ({error})");
-                        let failure = Failure::Frame(self.origin.damaged_frame(self.next, problem));
+                        let error = self.origin.damaged_frame(self.next, "the decoder finds it broken");
+                        let failure = Failure::Frame(error);
                         self.fail(failure);
                         continue;
                     }

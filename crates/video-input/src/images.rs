@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Seek};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
@@ -14,6 +14,9 @@ use crate::{Frame, OpenOptions, VideoError, VideoFormat, VideoInfo};
 
 pub(crate) const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 pub(crate) const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
+
+/// The most bytes that are read of a JPEG file.
+const MAX_FILE: u64 = 1 << 28;
 
 /// The ends of the names of files that are pictures.
 const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
@@ -145,7 +148,35 @@ fn size_of(path: &Path, max_pixels: usize) -> Result<[usize; 2], VideoError> {
 }
 
 fn read_picture(path: &Path, max_pixels: usize) -> Result<DynamicImage, VideoError> {
-    decode(open_picture(path)?, &Origin::new(path, VideoFormat::Images), max_pixels)
+    let origin = Origin::new(path, VideoFormat::Images);
+    let reader = open_picture(path)?;
+    if reader.format() != Some(ImageFormat::Jpeg) {
+        return decode(reader, &origin, max_pixels);
+    }
+    let mut bytes = Vec::new();
+    let read = reader.into_inner().take(MAX_FILE).read_to_end(&mut bytes);
+    read.map_err(|source| origin.io(source))?;
+    // The decoder fills what is missing of a picture with grey.
+    if !is_complete(&bytes) {
+        return Err(origin.damaged("expected the end of the picture, found the end of the file"));
+    }
+    decode(ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg), &origin, max_pixels)
+}
+
+/// Whether the data of a JPEG picture are followed by the mark of its end, which cannot occur within them.
+fn is_complete(bytes: &[u8]) -> bool {
+    let find = |bytes: &[u8], mark: u8| bytes.windows(2).rposition(|window| window == [0xff, mark]);
+    find(bytes, 0xda).is_some_and(|data| find(&bytes[data..], 0xd9).is_some())
+}
+
+/// Decodes a JPEG picture in memory.
+pub(crate) fn decode_jpeg(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, String> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg);
+    let origin = Origin::stream(VideoFormat::Images);
+    decode(reader, &origin, max_pixels).map_err(|error| match error {
+        VideoError::Damaged { problem, .. } => problem,
+        error => error.to_string(),
+    })
 }
 
 fn decode<R: BufRead + Seek>(

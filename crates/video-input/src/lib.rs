@@ -7,10 +7,13 @@
 //! Memory for a few frames is taken, however long a video is. Damaged and hostile files are an error, or end early, as
 //! [`OnError`] says.
 
+mod avi;
 mod colour;
 mod error;
+mod ffmpeg;
 mod frame;
 mod frame_rate;
+mod gif;
 #[cfg(feature = "h264")]
 mod h264;
 mod images;

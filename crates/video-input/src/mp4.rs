@@ -17,6 +17,7 @@ use self::samples::Sample;
 use self::track::{AvcConfiguration, Codec, Track};
 use crate::error::Origin;
 use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures};
+use crate::open::Opening;
 use crate::source::Failure;
 use crate::{OpenOptions, VideoError, VideoFormat, VideoInfo};
 
@@ -34,28 +35,24 @@ pub(crate) fn begins_file(start: &[u8]) -> bool {
     start.get(4..8).is_some_and(|kind| FIRST_BOXES.iter().any(|first| *first == kind))
 }
 
-/// Opens a file. `Ok(Err(found))` names the codec of a video that is not H.264.
-pub(crate) fn open(
-    file: File,
-    origin: Origin,
-    options: &OpenOptions,
-) -> Result<Result<H264Reader<Samples>, String>, VideoError> {
+/// Opens a file.
+pub(crate) fn open(file: File, origin: Origin, options: &OpenOptions) -> Result<H264Reader<Samples>, Opening> {
     let length = file.metadata().map_err(|source| origin.io(source))?.len();
     let mut file = BufReader::new(file);
     let track = read_track(&mut file, length, &origin)?;
     let configuration = match track.codec {
         Codec::H264(configuration) => configuration,
-        Codec::Encrypted => return Err(origin.unsupported("a video that is not encrypted", "an encrypted one")),
-        Codec::Other(kind) => return Ok(Err(format!("MP4 with the codec {}", name(kind)))),
+        Codec::Encrypted => return Err(origin.unsupported("a video without encryption", "an encrypted one").into()),
+        Codec::Other(kind) => return Err(Opening::Other(format!("MP4 with the codec {}", name(kind)))),
     };
     if track.samples.is_empty() {
-        return Err(origin.no_frames());
+        return Err(origin.no_frames().into());
     }
     let limits = Limits::new(options);
     let mut checker = Checker::new(limits);
     let mut head = Picture::default();
     for unit in &configuration.units {
-        checker.append(&mut head, unit).map_err(|refusal| refusal.into_error(&origin, None, &limits))?;
+        checker.append(&mut head, unit).map_err(|refusal| refusal.into_opening(&origin, &limits))?;
     }
     let AvcConfiguration { length_bytes, size, .. } = configuration;
     let [height, width] = checker.size().unwrap_or(size);
@@ -65,7 +62,7 @@ pub(crate) fn open(
     let frame_rate = samples.frame_rate();
     let frames = Some(samples.shown_count());
     let info = VideoInfo { format: VideoFormat::Mp4, width, height, frame_rate, frames };
-    H264Reader::new(samples, origin, info, track.orientation, head, checker).map(Ok)
+    Ok(H264Reader::new(samples, origin, info, track.orientation, head, checker)?)
 }
 
 /// Reads the tables of the first video track, in the film and in all fragments.

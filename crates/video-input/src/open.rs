@@ -4,16 +4,17 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::avi;
 use crate::error::{Origin, quoted};
+use crate::ffmpeg::FfmpegReader;
+use crate::gif::{self, GifReader};
 #[cfg(feature = "h264")]
-use crate::h264::{self, Checker, Elementary, H264Reader, Limits};
+use crate::h264;
 use crate::images::{self, ImagesReader};
 #[cfg(feature = "h264")]
 use crate::mp4;
 use crate::npy::NpyReader;
 use crate::options::check_rate;
-#[cfg(feature = "h264")]
-use crate::orientation::Orientation;
 use crate::raw::{PixelFormat, RawReader};
 use crate::source::{Guarded, Reader};
 use crate::y4m::{self, Y4mReader};
@@ -90,38 +91,84 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn VideoSource>, 
         let origin = origin(VideoFormat::Images);
         return guard(ImagesReader::new(vec![path.to_owned()], &origin, options)?, origin, options);
     }
-    #[cfg(feature = "h264")]
-    if mp4::begins_file(&start) {
-        let origin = origin(VideoFormat::Mp4);
-        return match mp4::open(file, origin.clone(), options)? {
-            Ok(reader) => guard(reader, origin, options),
-            Err(found) => Err(origin.unsupported("a video", found)),
-        };
+    if start.starts_with(gif::MAGIC) {
+        let origin = origin(VideoFormat::Gif);
+        return guard(GifReader::new(file, origin.clone(), options)?, origin, options);
     }
-    #[cfg(feature = "h264")]
-    if h264::begins_stream(&start) {
-        let origin = origin(VideoFormat::H264);
-        return guard(open_h264(file, origin.clone(), options)?, origin, options);
+    let opened = open_compressed(file, &start, path, options);
+    match opened {
+        Ok((reader, origin)) => Ok(Box::new(Guarded::new(reader, origin, options.on_error))),
+        Err(Opening::Failed(error)) => Err(error),
+        Err(Opening::Other(found)) => open_other(path, found, options),
     }
-    Err(origin(VideoFormat::Ffmpeg).unsupported("a video", quoted(&start)))
 }
 
-#[cfg(feature = "h264")]
-fn open_h264(
-    mut file: File,
-    origin: Origin,
+/// Why a file is not opened.
+pub(crate) enum Opening {
+    Failed(VideoError),
+    /// It holds something that is not decoded here, but may be elsewhere.
+    Other(String),
+}
+
+impl From<VideoError> for Opening {
+    fn from(error: VideoError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Opens a file whose container decides about the codec.
+fn open_compressed(
+    file: File,
+    start: &[u8],
+    path: &Path,
     options: &OpenOptions,
-) -> Result<H264Reader<Elementary<BufReader<File>>>, VideoError> {
-    let mut checker = Checker::new(Limits::new(options));
-    let head = h264::find_parameters(BufReader::new(&mut file), &mut checker, &origin)?;
-    file.seek(SeekFrom::Start(0)).map_err(|source| origin.io(source))?;
-    let [height, width] = checker.size().unwrap_or_default();
-    let [height, width] = origin.check_size(height, width, options.max_pixels)?;
-    let frame_rate = checker.frame_rate();
-    let info = VideoInfo { format: VideoFormat::H264, width, height, frame_rate, frames: None };
-    let rate = frame_rate.unwrap_or(options.frame_rate_of_images);
-    let pictures = Elementary::new(BufReader::new(file), origin.clone(), rate);
-    H264Reader::new(pictures, origin, info, Orientation::UPRIGHT, head, checker)
+) -> Result<(Box<dyn Reader>, Origin), Opening> {
+    if avi::begins_file(start) {
+        let origin = Origin::new(path, VideoFormat::Avi);
+        return Ok((avi::open(file, origin.clone(), options)?, origin));
+    }
+    #[cfg(feature = "h264")]
+    {
+        if mp4::begins_file(start) {
+            let origin = Origin::new(path, VideoFormat::Mp4);
+            return Ok((Box::new(mp4::open(file, origin.clone(), options)?), origin));
+        }
+        if h264::begins_stream(start) {
+            let origin = Origin::new(path, VideoFormat::H264);
+            return Ok((Box::new(h264::open(file, origin.clone(), options)?), origin));
+        }
+    }
+    Err(Opening::Other(describe(start)))
+}
+
+/// What a file is that begins so, as far as it matters to a person who wonders why it is not read.
+fn describe(start: &[u8]) -> String {
+    let known: [(&[u8], &str); 6] = [
+        (b"\x1aE\xdf\xa3", "Matroska or WebM"),
+        (b"OggS", "Ogg"),
+        (b"FLV", "Flash video"),
+        (b"\0\0\x01\xba", "an MPEG program stream"),
+        (b"\x30\x26\xb2\x75", "Windows Media"),
+        (b"DKIF", "IVF"),
+    ];
+    match known.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, name)) => (*name).to_owned(),
+        None if start.get(4..8) == Some(b"ftyp") => "MP4".to_owned(),
+        None => quoted(start),
+    }
+}
+
+/// Hands a file to `ffmpeg`.
+fn open_other(path: &Path, found: String, options: &OpenOptions) -> Result<Box<dyn VideoSource>, VideoError> {
+    let origin = Origin::new(path, VideoFormat::Ffmpeg);
+    if options.ffmpeg
+        && let Some(reader) = FfmpegReader::start(path, options)?
+    {
+        return guard(reader, origin, options);
+    }
+    let h264 = if cfg!(feature = "h264") { "MP4, MOV or AVI with H.264 (4:2:0, 8 bits, progressive), " } else { "" };
+    let expected = format!("{h264}AVI with JPEG, GIF, Y4M, .npy, PNG, JPEG, or the program ffmpeg for anything else");
+    Err(origin.unsupported(expected, found))
 }
 
 /// Reads a `YUV4MPEG2` stream, such as a pipe.

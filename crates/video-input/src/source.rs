@@ -55,6 +55,20 @@ pub(crate) trait Reader: Send {
     }
 }
 
+impl Reader for Box<dyn Reader> {
+    fn info(&self) -> &VideoInfo {
+        (**self).info()
+    }
+
+    fn read(&mut self, frame: Option<&mut Frame>) -> Result<bool, Failure> {
+        (**self).read(frame)
+    }
+
+    fn jump(&mut self, frames: u64) -> u64 {
+        (**self).jump(frames)
+    }
+}
+
 /// A video whose errors are handled as [`OnError`] says.
 pub(crate) struct Guarded<R> {
     reader: R,

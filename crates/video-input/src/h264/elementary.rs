@@ -7,6 +7,7 @@ use super::units::kind;
 use super::{Checker, MAX_PICTURE, Picture, Pictures};
 use crate::VideoError;
 use crate::error::Origin;
+use crate::open::Opening;
 use crate::source::Failure;
 
 /// How much of a stream is searched for its parameters.
@@ -21,6 +22,17 @@ pub(crate) fn begins_stream(start: &[u8]) -> bool {
     }
 }
 
+/// The units of a piece of a stream that begins with a start code.
+pub(crate) fn split_units(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes = &bytes[find_start_code(bytes).unwrap_or(bytes.len())..];
+    std::iter::from_fn(move || {
+        let rest = bytes.get(3..)?;
+        let end = find_start_code(rest).unwrap_or(rest.len());
+        bytes = &rest[end..];
+        Some(trim(&rest[..end]))
+    })
+}
+
 fn find_start_code(bytes: &[u8]) -> Option<usize> {
     bytes.windows(3).position(|window| window == [0, 0, 1])
 }
@@ -31,18 +43,14 @@ fn trim(unit: &[u8]) -> &[u8] {
 }
 
 /// Looks for the parameters at the start of a stream, and gives them in the form in which the decoder takes them.
-pub(crate) fn find_parameters(
-    input: impl BufRead,
-    checker: &mut Checker,
-    origin: &Origin,
-) -> Result<Picture, VideoError> {
+pub(crate) fn find_parameters(input: impl BufRead, checker: &mut Checker, origin: &Origin) -> Result<Picture, Opening> {
     let limits = checker.limits;
     let mut head = Picture::default();
     let mut units = Elementary::new(input.take(MAX_HEAD), origin.clone(), 1.0);
     while let Some(unit) = units.next_unit()? {
         match unit[0] & 31 {
             kind::SEQUENCE | kind::PARAMETERS => {
-                checker.append(&mut head, &unit).map_err(|refusal| refusal.into_error(origin, None, &limits))?;
+                checker.append(&mut head, &unit).map_err(|refusal| refusal.into_opening(origin, &limits))?;
             }
             kind::SLICE | kind::KEY_SLICE if checker.size().is_some() => break,
             _ => {}
@@ -50,7 +58,7 @@ pub(crate) fn find_parameters(
     }
     match checker.size() {
         Some(_) => Ok(head),
-        None => Err(origin.damaged("expected sequence parameters, found none")),
+        None => Err(origin.damaged("expected sequence parameters, found none").into()),
     }
 }
 

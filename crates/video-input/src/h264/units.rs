@@ -4,6 +4,7 @@ use super::parameters::{Sequence, parse_picture_parameters};
 use crate::ColourMatrix;
 use crate::colour::Colours;
 use crate::error::Origin;
+use crate::open::Opening;
 use crate::{OpenOptions, VideoError};
 
 /// The most bytes of the units of one picture. An uncompressed picture of the largest size that the decoder knows is
@@ -50,13 +51,21 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn into_error(self, origin: &Origin, frame: Option<u64>, options: &Limits) -> VideoError {
+    /// Why a file with such parameters is not opened.
+    pub(crate) fn into_opening(self, origin: &Origin, limits: &Limits) -> Opening {
+        match self {
+            Self::Unknown(found) => Opening::Other(format!("{} with H.264 of {found}", origin.format)),
+            refusal => refusal.into_error(origin, None, limits).into(),
+        }
+    }
+
+    pub(crate) fn into_error(self, origin: &Origin, frame: Option<u64>, limits: &Limits) -> VideoError {
         match (self, frame) {
             (Self::Damaged(problem), None) => origin.damaged(problem),
             (Self::Damaged(problem), Some(frame)) => origin.damaged_frame(frame, problem),
             (Self::Unknown(found), _) => origin.unsupported("H.264 in 4:2:0 of 8 bits without interlacing", found),
             (Self::TooLarge([height, width]), _) => {
-                VideoError::TooLarge { path: origin.path.clone(), height, width, max_pixels: options.max_pixels }
+                VideoError::TooLarge { path: origin.path.clone(), height, width, max_pixels: limits.max_pixels }
             }
         }
     }
