@@ -1,8 +1,9 @@
 //! The forward pass.
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis, s};
-use tensor_ops::{Element, Isa, Start};
+use tensor_ops::{Depthwise, Element, Isa, Start, Taps};
 
+use crate::config::NAME;
 use crate::narrow::is_narrow;
 use crate::packed::pack_correlation;
 use crate::sizes::{Sizes, flat_size, for_each_task};
@@ -64,6 +65,9 @@ pub(crate) fn convolve_into_on<T: Element>(
     }
 }
 
+/// Channels that a task convolves by themselves.
+const TASK_CHANNELS: usize = 8;
+
 /// Rows times columns that one output position may span for the register kernels, whose buffer holds them.
 const MAX_SPAN: usize = 1 << 26;
 
@@ -86,10 +90,41 @@ fn correlate<T: Element>(
     input: ArrayView4<'_, T>,
     mut output: ArrayViewMut4<'_, T>,
 ) -> Result<(), Conv2dError> {
+    if sizes.group_in == 1 && sizes.group_out == 1 && sizes.groups > 1 {
+        return depthwise(isa, sizes, weight, bias, bounds, input, output);
+    }
     if let Some((sizes, input, output)) = flatten_pointwise(sizes, &input, &mut output) {
         return correlate_bands(isa, &sizes, weight, bias, bounds, input, output);
     }
     correlate_bands(isa, sizes, weight, bias, bounds, input, output)
+}
+
+/// Channels by themselves, each in one piece of work.
+fn depthwise<T: Element>(
+    isa: Isa,
+    sizes: &Sizes,
+    weight: ArrayView4<'_, T>,
+    bias: Option<&[T]>,
+    bounds: Option<[T; 2]>,
+    input: ArrayView4<'_, T>,
+    mut output: ArrayViewMut4<'_, T>,
+) -> Result<(), Conv2dError> {
+    let plan = Depthwise::new(isa, Taps::of_window(NAME, &sizes.window, sizes.input)?);
+    let weight = weight.as_slice().unwrap_or_default();
+    let mut tasks = Vec::new();
+    for (mut image, mut output) in input.outer_iter().zip(output.outer_iter_mut()) {
+        for first in (0..sizes.groups).step_by(TASK_CHANNELS) {
+            let channels = TASK_CHANNELS.min(sizes.groups - first);
+            let (source, other_images) = image.split_at(Axis(0), channels);
+            let (target, other_outputs) = output.split_at(Axis(0), channels);
+            (image, output) = (other_images, other_outputs);
+            tasks.push((first..first + channels, source, target));
+        }
+    }
+    for_each_task(sizes.is_parallel(), tasks, |(channels, source, target)| {
+        let kernels = &weight[channels.start * sizes.taps()..channels.end * sizes.taps()];
+        Ok(plan.convolve(kernels, bias.map(|bias| &bias[channels]), bounds, source, target)?)
+    })
 }
 
 /// Views of other height and width: to a 1×1 convolution an image is a row of pixels, best cut into whole vectors.

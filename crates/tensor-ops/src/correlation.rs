@@ -21,6 +21,7 @@ use ndarray::{ArrayView3, ArrayViewMut3};
 use crate::simd::Dispatch;
 use crate::{Element, Isa, TensorError, check_axis};
 
+mod depthwise;
 mod fill;
 mod layout;
 mod product;
@@ -29,6 +30,8 @@ mod taps;
 mod transposed;
 mod weights;
 
+pub use depthwise::Depthwise;
+use depthwise::Planes;
 use layout::{Direct, Layout};
 use product::Product;
 pub use scratch::with_scratch;
@@ -233,6 +236,7 @@ fn lanes<T>(isa: Isa) -> usize {
 pub(crate) trait CorrelationKernels: Sized {
     fn run_correlation(isa: Isa, product: Product<'_, Self>);
     fn run_transposed(isa: Isa, transposed: Transposed<'_, Self>);
+    fn run_depthwise(isa: Isa, planes: Planes<'_, Self>);
 }
 
 macro_rules! impl_correlation_kernels {
@@ -243,6 +247,9 @@ macro_rules! impl_correlation_kernels {
             }
             fn run_transposed(isa: Isa, transposed: Transposed<'_, Self>) {
                 Self::dispatch_on(isa, transposed);
+            }
+            fn run_depthwise(isa: Isa, planes: Planes<'_, Self>) {
+                Self::dispatch_on(isa, planes);
             }
         }
     )*};

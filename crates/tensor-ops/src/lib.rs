@@ -24,7 +24,7 @@
 //!
 //! - Matrix products: [`gemm`] over views with any strides, and [`PackedMatrix`] for an operand that is used many times.
 //! - Convolution: [`Window`] and [`Padding`] say which pixels an output position sees; [`im2col`] and [`col2im`] unroll
-//!   a tile of positions; [`Correlation`] does without a column matrix. The fused recurrent step is [`lstm_step`];
+//!   a tile of positions; [`Correlation`] and [`Depthwise`] do without a column matrix. The fused recurrent step is [`lstm_step`];
 //!   [`lstm_maps`] and [`gru_maps`] are the gates of recurrent layers whose states are maps.
 //! - Element by element: [`vecmath`]; over an axis: [`softmax`]; [`loss`] functions with their gradients.
 //! - Parts of models that need no crate of their own: [`Linear`], [`LayerNorm`], [`Dropout`],
@@ -65,7 +65,7 @@ pub mod vecmath;
 mod window;
 
 pub use batch_norm::{BatchNorm, fold_batch_norm};
-pub use correlation::{Correlation, CorrelationWeights, PhaseTaps, Start, Taps, with_scratch};
+pub use correlation::{Correlation, CorrelationWeights, Depthwise, PhaseTaps, Start, Taps, with_scratch};
 pub use dropout::{Dropout, DropoutTrace};
 pub use element::Element;
 pub use error::{TensorError, check_axis, check_lengths, check_not_empty};

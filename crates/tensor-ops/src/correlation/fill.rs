@@ -2,7 +2,8 @@
 
 #![expect(unsafe_code, reason = "rows are addressed by pointer and stride")]
 
-use super::Correlation;
+use super::layout::Layout;
+use super::taps::Taps;
 use crate::Element;
 use crate::simd::Simd;
 
@@ -10,12 +11,13 @@ use crate::simd::Simd;
 /// `rows` rows.
 ///
 /// # Safety
-/// `source` must be valid for reads of the plan's source height and width in each channel at `strides`, and `buffer` for
+/// `source` must be valid for reads of the taps' source height and width in each channel at `strides`, and `buffer` for
 /// writes of the layout's length.
 #[inline(always)]
 pub(super) unsafe fn fill<T: Element, S: Simd<T>>(
     simd: S,
-    plan: &Correlation<T>,
+    taps: &Taps,
+    layout: &Layout,
     source: *const T,
     [channel_stride, row_stride, column_stride]: [isize; 3],
     channels: usize,
@@ -23,7 +25,6 @@ pub(super) unsafe fn fill<T: Element, S: Simd<T>>(
     rows: usize,
     buffer: *mut T,
 ) {
-    let (taps, layout) = (&plan.taps, &plan.layout);
     let [height, width] = [taps.source[0] as isize, taps.source[1] as isize];
     let [stride_y, stride_x] = taps.stride;
     let row_least = taps.rows.iter().min().copied().unwrap_or(0);
@@ -86,6 +87,11 @@ unsafe fn copy<T: Element, S: Simd<T>>(simd: S, source: *const T, step: isize, t
             if index < len {
                 let last = len - S::LANES;
                 simd.store_ptr(target.add(last), simd.load_ptr(source.add(last)));
+            }
+        } else if step == 2 {
+            // With the step as a constant the loop is vectorised.
+            for index in 0..len {
+                target.add(index).write(*source.add(2 * index));
             }
         } else {
             for index in 0..len {

@@ -112,7 +112,17 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
                     source.offset((self.first_row * plan.taps.stride[0]) as isize * source_strides[1])
                 } else {
                     let buffer = self.buffer.as_mut_ptr();
-                    fill(simd, plan, source, source_strides, channels, self.first_row, self.rows, buffer);
+                    fill(
+                        simd,
+                        &plan.taps,
+                        &plan.layout,
+                        source,
+                        source_strides,
+                        channels,
+                        self.first_row,
+                        self.rows,
+                        buffer,
+                    );
                     buffer.cast_const()
                 }
             };

@@ -120,7 +120,17 @@ impl<T: Element> Kernel<T> for Transposed<'_, T> {
                 unsafe {
                     let source = self.source.offset(first_channel as isize * self.source_strides[0]);
                     let buffer = self.buffer.as_mut_ptr();
-                    fill(simd, plan, source, self.source_strides, channels, first_row, rows, buffer);
+                    fill(
+                        simd,
+                        &plan.taps,
+                        &plan.layout,
+                        source,
+                        self.source_strides,
+                        channels,
+                        first_row,
+                        rows,
+                        buffer,
+                    );
                 }
                 let taps = plan.taps.count();
                 match self.order.order {
