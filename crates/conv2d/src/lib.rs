@@ -41,9 +41,11 @@ mod backward;
 mod config;
 mod error;
 mod forward;
+mod inverted_residual;
 mod layer;
 mod narrow;
 mod packed;
+mod packed_layer;
 mod sizes;
 mod unrolled;
 
@@ -53,5 +55,7 @@ pub use backward::{convolve_backward_input, convolve_backward_parameters, convol
 pub use config::{Activation, Conv2dConfig};
 pub use error::Conv2dError;
 pub use forward::convolve_into;
+pub use inverted_residual::{InvertedResidual, PackedInvertedResidual};
 pub use layer::{Conv2d, Conv2dGradients, Conv2dTrace};
 pub use packed::{PackedConv2d, PackedConv2dBackward};
+pub use packed_layer::PackedLayer;

@@ -2,6 +2,7 @@
 
 mod exactness;
 mod gradients;
+mod inference;
 mod misuse;
 mod naive;
 mod packed;
