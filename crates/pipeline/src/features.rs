@@ -77,7 +77,7 @@ impl EfficientNetLite0 {
 
     fn from_bytes(file: String, bytes: &[u8]) -> Result<Self, FeatureError> {
         let mut reader = WeightReader::new(file, bytes)?;
-        let network = Network::read(&NetworkPlan::new(), &mut reader)?;
+        let network = Network::read(&NetworkPlan::new(), [Self::INPUT_SIZE; 2], &mut reader)?;
         let classifier = reader.classifier()?;
         reader.finish()?;
         Ok(Self { network, classifier })
