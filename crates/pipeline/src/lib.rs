@@ -4,7 +4,7 @@
 //! split, preprocessed and varied by it; the [`model`] is put together from the crates `conv2d`, `lstm` and `tensor-ops`;
 //! [`training`] fits it; and the [directory of the run](run) keeps what came of it. The module [`actions`] does all of
 //! that for action recognition, and [`comparison`] for several models of it; [`forecasting`] trains networks that continue frames, and [`forecast`] has the forecasts that
-//! need no model. The [`tasks`] isolate one claim each about such models.
+//! need no model. [`videos`] does it for a person's own video files. The [`tasks`] isolate one claim each about such models.
 //!
 //! ```no_run
 //! use pipeline::data::{FirActions, split};
@@ -47,6 +47,8 @@ pub mod videos;
 mod book {
     #[doc = include_str!("../../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../../docs/src/videos.md")]
+    mod videos {}
     #[doc = include_str!("../../../docs/src/conventions.md")]
     mod conventions {}
     #[doc = include_str!("../../../docs/src/tensor-ops.md")]

@@ -3,6 +3,7 @@
 mod action_model;
 mod attention_weights;
 mod config;
+mod cost;
 mod error;
 mod frame_encoder;
 mod head;

@@ -44,7 +44,7 @@ pub use cache::{Cache, CacheEvent, CacheSummary};
 pub use check::{CheckReport, CheckedFile, FileFacts, check};
 pub use collection::{Collection, CollectionConfig, Part, Unreadable, VideoEntry};
 pub use error::{CollectionError, VideosError};
-pub use input::{Colour, InputConfig, InputKind};
+pub use input::{Colour, InputConfig, InputKind, Scale};
 pub use model::{Prediction, RankedLabel, VideoModel, VideoModelDescription};
 pub use recipe::VideoRecipe;
 pub use results::{Mistake, VideoResults};

@@ -3,11 +3,12 @@
 //! ```no_run
 //! use std::path::Path;
 //! use pipeline::forecasting::{MovingMnistPreset, MovingMnistRecipe, moving_mnist};
+//! use pipeline::interrupt::Interrupt;
 //! use pipeline::run::RunDirectory;
 //!
 //! let directory = RunDirectory::create_numbered(Path::new("runs"), "moving-mnist")?;
 //! let recipe = MovingMnistRecipe::preset(MovingMnistPreset::Tiny);
-//! let results = moving_mnist::train(&recipe, &directory, &mut |_| {})?;
+//! let results = moving_mnist::train(&recipe, &directory, &Interrupt::default(), &mut |_| {})?;
 //! print!("{}", moving_mnist::summary(&results));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -24,11 +25,12 @@ use super::recipe::MovingMnistRecipe;
 use super::run::{ForecastDescription, ForecastingError, ForecastingEvent, Training, items_of_step, load_network};
 use crate::data::{DigitPart, Digits, MovingMnist};
 use crate::forecast::{all_zero, persistence};
+use crate::interrupt::Interrupt;
 use crate::metrics::frames::{FrameFigures, FrameMetrics};
 use crate::metrics::similarity::SsimWindow;
 use crate::pictures::PictureStyle;
 use crate::recipe::RecipeKind;
-use crate::run::RunDirectory;
+use crate::run::{RunDirectory, remove_checkpoint};
 
 /// Sequences that are forecast at once in the test; the result does not depend on it.
 const TEST_BATCH: usize = 16;
@@ -64,17 +66,22 @@ pub struct MovingMnistResults {
 
 /// Trains the network of `recipe`, tests it beside the simplest forecasts, and keeps everything in `directory`.
 ///
+/// Where `directory` holds training that was stopped, it goes on; the network becomes the one that it would have become, to the
+/// last bit.
+///
 /// # Errors
 /// [`ForecastingError`] if the recipe cannot be used or a file cannot be written.
 pub fn train(
     recipe: &MovingMnistRecipe,
     directory: &RunDirectory,
+    interrupt: &Interrupt,
     observer: &mut dyn FnMut(ForecastingEvent<'_>),
 ) -> Result<MovingMnistResults, ForecastingError> {
     recipe.validate()?;
     let digits = Digits::bundled(DigitPart::Training)?;
     let clips = MovingMnist::new(&digits, recipe.data.clone(), recipe.seed)?;
-    directory.write_config(&recipe.to_toml())?;
+    let text = recipe.to_toml();
+    directory.write_config(&text)?;
     let size = [recipe.data.canvas; 2];
     let description = ForecastDescription::new(
         recipe.recipe,
@@ -100,11 +107,14 @@ pub fn train(
         config: &recipe.training,
         description: &description,
         directory,
+        recipe: &text,
+        interrupt,
     };
     let (network, training_seconds) = training.run(windows_of, observer)?;
     observer(ForecastingEvent::Testing);
     let results = test(recipe, &network, training_seconds, Some(directory))?;
     directory.write_results(&results)?;
+    remove_checkpoint(&directory.checkpoint_path())?;
     Ok(results)
 }
 

@@ -122,7 +122,8 @@ impl NetworkConfig {
         }
     }
 
-    pub(super) fn encoder_forecaster(&self) -> EncoderForecasterConfig<LstmCell> {
+    /// The layers that these sizes make.
+    pub fn encoder_forecaster(&self) -> EncoderForecasterConfig<LstmCell> {
         let peepholes = match self.peepholes {
             PeepholeKind::None => Peepholes::None,
             PeepholeKind::PerChannel => Peepholes::PerChannel,

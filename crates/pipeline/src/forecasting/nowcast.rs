@@ -4,11 +4,12 @@
 //! use std::path::Path;
 //! use pipeline::forecasting::NowcastRecipe;
 //! use pipeline::forecasting::nowcast::{self, Nowcast};
+//! use pipeline::interrupt::Interrupt;
 //! use pipeline::run::RunDirectory;
 //!
 //! let job = Nowcast::new(NowcastRecipe::default())?;
 //! let directory = RunDirectory::create_numbered(Path::new("runs"), "nowcast")?;
-//! let results = job.train(&directory, &mut |_| {})?;
+//! let results = job.train(&directory, &Interrupt::default(), &mut |_| {})?;
 //! print!("{}", nowcast::summary(&results));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -23,10 +24,11 @@ use super::recipe::NowcastRecipe;
 use super::run::{ForecastDescription, ForecastingError, ForecastingEvent, Training, items_of_step, load_network};
 use crate::data::{FrameSequences, Radar, RadarSplit};
 use crate::forecast::{Event, ForecastScorer, ForecastScores, extrapolation, persistence};
+use crate::interrupt::Interrupt;
 use crate::pictures::{ColourScale, PictureStyle};
 use crate::recipe::{RecipeKind, require};
 use crate::report;
-use crate::run::RunDirectory;
+use crate::run::{RunDirectory, remove_checkpoint};
 
 /// Sequences that are forecast at once in the test; the result does not depend on it.
 const TEST_BATCH: usize = 8;
@@ -95,16 +97,21 @@ impl Nowcast {
 
     /// Trains the network, tests it beside the simpler forecasts, and keeps everything in `directory`.
     ///
+    /// Where `directory` holds training that was stopped, it goes on; the network becomes the one that it would have become, to the
+    /// last bit.
+    ///
     /// # Errors
     /// [`ForecastingError`] if a gradient is not finite or a file cannot be written.
     pub fn train(
         &self,
         directory: &RunDirectory,
+        interrupt: &Interrupt,
         observer: &mut dyn FnMut(ForecastingEvent<'_>),
     ) -> Result<NowcastResults, ForecastingError> {
         let NowcastRecipe { recipe: kind, seed, data, variation, network: sizes, loss, training: config } =
             &self.recipe;
-        directory.write_config(&self.recipe.to_toml())?;
+        let text = self.recipe.to_toml();
+        directory.write_config(&text)?;
         let frames = [data.context, data.horizon];
         let description = ForecastDescription::new(*kind, frames, self.training.size(), loss.output(), sizes);
         let windows_of = |step: usize| {
@@ -116,12 +123,14 @@ impl Nowcast {
             let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
             concatenate(Axis(0), &views).expect("windows of one size")
         };
-        let training = Training { seed: *seed, loss, config, description: &description, directory };
+        let (description, recipe) = (&description, &text);
+        let training = Training { seed: *seed, loss, config, description, directory, recipe, interrupt };
         let (network, training_seconds) = training.run(windows_of, observer)?;
         observer(ForecastingEvent::Testing);
         let results = self.test(&network, training_seconds)?;
         directory.write_results(&results)?;
         self.draw(&network, directory)?;
+        remove_checkpoint(&directory.checkpoint_path())?;
         Ok(results)
     }
 

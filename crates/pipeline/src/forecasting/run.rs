@@ -16,12 +16,15 @@ use super::stepper::{ForecastBatch, ForecastStepper};
 use crate::data::{DataError, DigitsError, FrameFileError};
 use crate::estimate::{Calibration, Estimate};
 use crate::forecast::ForecastError;
+use crate::interrupt::Interrupt;
 use crate::metrics::frames::MetricError;
 use crate::pictures::PictureError;
 use crate::random::{Purpose, generator};
 use crate::recipe::{RecipeError, RecipeKind};
-use crate::run::{FORMAT_VERSION, RunDirectory, RunError, WeightsError, load_with, save_parameters};
-use crate::training::FailedStep;
+use crate::run::{
+    FORMAT_VERSION, RunDirectory, RunError, WeightsError, load_checkpoint, load_with, save_checkpoint, save_parameters,
+};
+use crate::training::{CHECKPOINT_INTERVAL, FailedStep};
 
 /// Why frames cannot be forecast, or a network cannot be trained or tested.
 #[derive(Debug, Error)]
@@ -63,6 +66,12 @@ pub enum ForecastingError {
     /// The optimiser refused a step.
     #[error(transparent)]
     Step(#[from] FailedStep),
+    /// Training was stopped; what it had learnt is kept.
+    #[error("stopped; what was learnt is kept, and `vidrnn resume {}` goes on", path.display())]
+    Interrupted {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// A picture cannot be written.
     #[error(transparent)]
     Picture(#[from] PictureError),
@@ -149,10 +158,28 @@ pub(super) struct Training<'a> {
     pub(super) config: &'a ForecastTrainingConfig,
     pub(super) description: &'a ForecastDescription,
     pub(super) directory: &'a RunDirectory,
+    /// The whole recipe as text; training that was stopped goes on with no other.
+    pub(super) recipe: &'a str,
+    pub(super) interrupt: &'a Interrupt,
+}
+
+/// How far training has come: everything that changes from step to step, apart from the weights and the optimiser.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    /// The steps that are done.
+    steps: usize,
+    records: Vec<TrainingRecord>,
+    /// The sum of the losses of the steps after the last record.
+    loss: f64,
+    /// The time that those took.
+    record_seconds: f64,
+    /// The time that all of it took.
+    seconds: f64,
 }
 
 impl Training<'_> {
-    /// Trains a network and saves it; the network and the time that its training took. `windows_of` makes the frames of a
+    /// Trains a network and saves it, from the beginning or from where training was stopped; the network and the time that its training took. `windows_of` makes the frames of a
     /// step, those that are read and those that are forecast: `[sequences, time, height, width]`.
     pub(super) fn run(
         &self,
@@ -168,39 +195,63 @@ impl Training<'_> {
         };
         let network = ForecastNetwork::new(sizes, *output, &mut generator(self.seed, Purpose::Weights, 0, 0))?;
         let mut stepper = ForecastStepper::new(network, self.loss, self.config)?;
-        let (steps, mut batch) = (self.config.steps, batch_of(0)?);
-        observer(ForecastingEvent::Started(&self.estimate(&stepper, &batch)?));
-
-        let start = Instant::now();
-        let mut records: Vec<TrainingRecord> = Vec::new();
-        let (mut loss, mut since) = (0.0, Instant::now());
-        for step in 0..steps {
+        let checkpoint = self.directory.checkpoint_path();
+        let mut progress = Progress::default();
+        if let Some(kept) = load_checkpoint(&checkpoint, self.recipe, stepper.fitter_mut())? {
+            progress = kept;
+        }
+        let keep = |progress: &Progress, stepper: &ForecastStepper| {
+            save_checkpoint(&checkpoint, self.recipe, progress, stepper.fitter())
+        };
+        let steps = self.config.steps;
+        let mut next = (progress.steps < steps).then(|| batch_of(progress.steps)).transpose()?;
+        if let Some(batch) = &next {
+            observer(ForecastingEvent::Started(&self.estimate(&stepper, batch, steps - progress.steps)?));
+        }
+        let (mut since, mut kept) = (Instant::now(), Instant::now());
+        while let Some(batch) = next {
+            let step = progress.steps;
             let learning_rate = stepper.learning_rate();
             // The next batch is made while this one trains.
-            let next = || (step + 1 < steps).then(|| batch_of(step + 1)).transpose();
-            let (outcome, next) = rayon::join(|| stepper.step(&batch), next);
+            let following = || (step + 1 < steps).then(|| batch_of(step + 1)).transpose();
+            let (outcome, following) = rayon::join(|| stepper.step(&batch), following);
             let outcome = outcome?;
-            loss += outcome;
+            progress.steps += 1;
+            progress.loss += outcome;
+            let seconds = since.elapsed().as_secs_f64();
+            since = Instant::now();
+            progress.record_seconds += seconds;
+            progress.seconds += seconds;
             observer(ForecastingEvent::StepDone { step: step + 1, steps, loss: outcome });
-            let kept = step % STEPS_PER_RECORD + 1;
-            if kept == STEPS_PER_RECORD || step + 1 == steps {
-                let seconds = since.elapsed().as_secs_f64();
-                records.push(TrainingRecord { step: step + 1, learning_rate, loss: loss / kept as f64, seconds });
-                self.directory.write_metrics(&records)?;
-                (loss, since) = (0.0, Instant::now());
+            let of_record = step % STEPS_PER_RECORD + 1;
+            if of_record == STEPS_PER_RECORD || step + 1 == steps {
+                let (loss, seconds) = (progress.loss / of_record as f64, progress.record_seconds);
+                progress.records.push(TrainingRecord { step: step + 1, learning_rate, loss, seconds });
+                self.directory.write_metrics(&progress.records)?;
+                (progress.loss, progress.record_seconds) = (0.0, 0.0);
             }
-            if let Some(next) = next? {
-                batch = next;
+            if self.interrupt.requested() {
+                keep(&progress, &stepper)?;
+                return Err(ForecastingError::Interrupted { path: self.directory.path().to_owned() });
             }
+            if kept.elapsed() >= CHECKPOINT_INTERVAL || step + 1 == steps {
+                keep(&progress, &stepper)?;
+                kept = Instant::now();
+            }
+            next = following?;
         }
-        let seconds = start.elapsed().as_secs_f64();
         let network = stepper.into_network();
         save_parameters(&self.directory.model_path(), self.description, &network)?;
-        Ok((network, seconds))
+        Ok((network, progress.seconds))
     }
 
-    /// What training takes, its time measured on a copy of `stepper`.
-    fn estimate(&self, stepper: &ForecastStepper, batch: &ForecastBatch) -> Result<Estimate, ForecastingError> {
+    /// What `steps` steps of training take, their time measured on a copy of `stepper`.
+    fn estimate(
+        &self,
+        stepper: &ForecastStepper,
+        batch: &ForecastBatch,
+        steps: usize,
+    ) -> Result<Estimate, ForecastingError> {
         let ForecastDescription { context, horizon, frame_size, network: sizes, .. } = self.description;
         let mut trial = stepper.clone();
         let step_time = Calibration::default().measure(|| trial.step(batch).map(|_| ()))?;
@@ -212,7 +263,7 @@ impl Training<'_> {
             parameters,
             multiply_adds: layers.multiply_adds(*context, *horizon, *frame_size)?,
             memory: pass.saturating_add(moments),
-            steps: self.config.steps as u64,
+            steps: steps as u64,
             step_time,
         })
     }

@@ -64,6 +64,14 @@ impl ForecastStepper {
         self.fitter.model()
     }
 
+    pub(super) fn fitter(&self) -> &Fitter<ForecastNetwork> {
+        &self.fitter
+    }
+
+    pub(super) fn fitter_mut(&mut self) -> &mut Fitter<ForecastNetwork> {
+        &mut self.fitter
+    }
+
     pub(super) fn into_network(self) -> ForecastNetwork {
         self.fitter.into_model()
     }

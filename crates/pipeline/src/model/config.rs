@@ -34,7 +34,8 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncoderConfig {
-    /// The convolutions. Default: 24 and 48 channels of kernel 4 and stride 2, then 64 of kernel 3.
+    /// The convolutions; none where the images are features already. Default: 24 and 48 channels of kernel 4 and stride 2, then
+    /// 64 of kernel 3.
     pub convolutions: Vec<ConvolutionConfig>,
     /// The probability that a value of the maps is dropped. Default: 0.2.
     pub dropout: f64,
@@ -90,7 +91,8 @@ impl Default for HeadConfig {
 impl ModelConfig {
     pub(crate) fn validate(&self) -> Result<(), RecipeError> {
         let Self { encoder, temporal, head } = self;
-        check_layers("the number of model.encoder.convolutions", encoder.convolutions.len())?;
+        let layers = encoder.convolutions.len();
+        require(layers <= MAX_LAYERS, "the number of model.encoder.convolutions", "at most 32", layers)?;
         for convolution in &encoder.convolutions {
             check_size("model.encoder.convolutions.channels", convolution.channels)?;
             check_size("model.encoder.convolutions.kernel", convolution.kernel)?;

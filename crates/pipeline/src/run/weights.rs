@@ -225,6 +225,27 @@ pub fn load_model(path: &Path) -> Result<(ModelDescription, ActionModel<f32>), W
     })
 }
 
+/// What the model in the file `path` was trained for.
+///
+/// # Errors
+/// [`WeightsError`] if the file is missing, truncated, no model of this program or of a newer version.
+pub fn read_kind(path: &Path) -> Result<RecipeKind, WeightsError> {
+    /// The field that every description has.
+    #[derive(Deserialize)]
+    struct Kind {
+        recipe: RecipeKind,
+    }
+    Ok(read_model_description::<Kind>(path)?.recipe)
+}
+
+/// Everything needed to use the model in the file `path`, apart from its weights.
+///
+/// # Errors
+/// As [`read_kind`].
+pub fn read_model_description<D: DeserializeOwned>(path: &Path) -> Result<D, WeightsError> {
+    Ok(read_arrays(path)?.0)
+}
+
 /// Reads the description in the file `path`, has `initial` make the model that it describes, and fills in its parameters.
 ///
 /// # Errors

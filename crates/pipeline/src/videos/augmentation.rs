@@ -14,7 +14,7 @@ use crate::recipe::{RecipeError, require};
 pub struct VideoAugmentationConfig {
     /// Whether left and right change places in half of the videos. Default: true.
     pub mirror: bool,
-    /// The largest shift of rows and of columns, as a part of the height and the width; what comes in is mid-grey.
+    /// The largest shift of rows and of columns, as a part of the height and the width; what comes in is 0.
     /// Default: 0.1.
     pub max_shift: f64,
     /// The largest change of size `z`: pixels are between `1/(1+z)` and `1+z` times as large, seen from the middle of the

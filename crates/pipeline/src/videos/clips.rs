@@ -31,7 +31,8 @@ impl ClipReader<'_> {
         for (place, value) in places.values_mut().enumerate() {
             *value = place;
         }
-        let frames = read(&places.keys().copied().collect::<Vec<_>>())?;
+        let mut frames = read(&places.keys().copied().collect::<Vec<_>>())?;
+        self.input.scale.apply(&mut frames);
         let [stored, height, width] = self.input.stored_shape();
         let [channels, ..] = self.input.step_shape();
         let mut steps = Array4::zeros((positions.len(), channels, height, width));

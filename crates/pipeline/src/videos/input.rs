@@ -10,6 +10,9 @@ use super::VideosError;
 use crate::features::EfficientNetLite0;
 use crate::recipe::{RecipeError, require};
 
+/// Smaller deviations are noise and are not made larger: half of one of 255 steps from black to white.
+const SMALLEST_DEVIATION: f64 = 1.0 / 255.0;
+
 /// What a model sees of a frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +27,8 @@ pub struct InputConfig {
     pub crop: Crop,
     /// The colours of the pixels that are kept. Default: `rgb`.
     pub colour: Colour,
+    /// How the values of pixels are scaled. Default: `clip`; `fixed` for features, which are as they are.
+    pub scale: Scale,
     /// The number of the latest stored frames that a step sees, one beside another, as channels: with more than one it
     /// sees motion. 1 for features. Default: 1.
     pub stacked_frames: usize,
@@ -51,6 +56,19 @@ pub enum Colour {
     Gray,
 }
 
+/// How the values of the pixels of a clip are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// From −1 for black to 1 for white.
+    Fixed,
+    /// To the mean 0 and the variance 1 over all values of the clip: bright and dark recordings look alike.
+    Clip,
+    /// The mean of the frames of the clip is subtracted, then the variance over the clip becomes 1: only what changes is
+    /// seen.
+    Change,
+}
+
 impl Default for InputConfig {
     fn default() -> Self {
         Self::of_kind(InputKind::Features)
@@ -60,8 +78,11 @@ impl Default for InputConfig {
 impl InputConfig {
     /// The defaults for a kind of input.
     pub fn of_kind(kind: InputKind) -> Self {
-        let frame_rate = if kind == InputKind::Pixels { 0.0 } else { 8.0 };
-        Self { kind, frame_rate, size: [64, 64], crop: Crop::Stretch, colour: Colour::Rgb, stacked_frames: 1 }
+        let (frame_rate, scale) = match kind {
+            InputKind::Pixels => (0.0, Scale::Clip),
+            InputKind::Features | InputKind::FeatureMaps => (8.0, Scale::Fixed),
+        };
+        Self { kind, frame_rate, size: [64, 64], crop: Crop::Stretch, colour: Colour::Rgb, scale, stacked_frames: 1 }
     }
 
     pub(super) fn validate(&self) -> Result<(), RecipeError> {
@@ -73,7 +94,9 @@ impl InputConfig {
         require(allowed(height) && allowed(width), "input.size", "8 to 1024 pixels in height and width", size)?;
         require((1..=64).contains(&stacked_frames), "input.stacked_frames", "1 to 64 frames", stacked_frames)?;
         let alone = self.kind == InputKind::Pixels || stacked_frames == 1;
-        require(alone, "input.stacked_frames", "1 for features", stacked_frames)
+        require(alone, "input.stacked_frames", "1 for features", stacked_frames)?;
+        let fixed = self.kind == InputKind::Pixels || self.scale == Scale::Fixed;
+        require(fixed, "input.scale", "`fixed` for features", format!("{:?}", self.scale).to_lowercase())
     }
 
     /// The channels, the height and the width of a stored frame.
@@ -108,6 +131,29 @@ impl InputConfig {
                 self.frame_rate
             ),
         }
+    }
+}
+
+impl Scale {
+    /// Scales the frames of a clip, `[frames, channels, height, width]`.
+    pub(super) fn apply(self, frames: &mut Array4<f32>) {
+        // Sums of many values in double precision, in the order of memory: the same on any number of threads.
+        let count = frames.len() as f64;
+        match self {
+            Self::Fixed => return,
+            Self::Clip => {
+                let mean = (frames.iter().map(|&value| f64::from(value)).sum::<f64>() / count) as f32;
+                frames.mapv_inplace(|value| value - mean);
+            }
+            Self::Change => {
+                let Some(mean) = frames.mean_axis(Axis(0)) else { return };
+                *frames -= &mean;
+            }
+        }
+        let variance = frames.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / count;
+        // A clip that does not change at all stays as it is.
+        let factor = (1.0 / variance.sqrt().max(SMALLEST_DEVIATION)) as f32;
+        frames.mapv_inplace(|value| value * factor);
     }
 }
 

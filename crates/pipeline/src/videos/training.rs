@@ -1,7 +1,7 @@
 //! From a recipe to a trained model of videos, and on from where training was stopped.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ndarray_rand::rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -19,10 +19,7 @@ use crate::random::{Purpose, generator};
 use crate::run::{
     EpochRecord, Evaluation, RunDirectory, load_checkpoint, remove_checkpoint, save_checkpoint, save_parameters,
 };
-use crate::training::{Stepper, largest, part_of};
-
-/// Training is kept at the end of every epoch, and after this time within one.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
+use crate::training::{CHECKPOINT_INTERVAL, Stepper, largest, part_of};
 
 /// What happens while a model of videos is trained.
 #[derive(Debug)]

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use ndarray::Array4;
 use ndarray_npy::write_npy;
 use pipeline::data::SequenceVariationConfig;
-use pipeline::forecasting::nowcast::{self, Nowcast};
+use pipeline::forecasting::nowcast::{self, Nowcast, NowcastResults};
 use pipeline::forecasting::{
     ForecastingError, ForecastingEvent, Guide, LayerSize, MovingMnistPreset, MovingMnistRecipe, NowcastRecipe,
-    moving_mnist,
+    TrainingRecord, moving_mnist,
 };
+use pipeline::interrupt::Interrupt;
 use pipeline::recipe::{RecipeError, RecipeKind};
 use pipeline::run::{RunDirectory, WeightsError};
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ fn a_nowcast_is_trained_tested_and_evaluated() {
         let mut losses = Vec::new();
         let results = Nowcast::new(recipe)
             .unwrap()
-            .train(&run, &mut |event| {
+            .train(&run, &Interrupt::default(), &mut |event| {
                 if let ForecastingEvent::StepDone { loss, .. } = event {
                     losses.push(loss);
                 }
@@ -80,7 +81,10 @@ fn threads_change_no_bit() {
     let path = file(&directory, &film(5, 9));
     let train = |threads: usize| {
         let run = RunDirectory::create(directory.path(), &format!("threads-{threads}")).unwrap();
-        let results = with_threads(threads, || Nowcast::new(tiny(&path)).unwrap().train(&run, &mut |_| {})).unwrap();
+        let results = with_threads(threads, || {
+            Nowcast::new(tiny(&path)).unwrap().train(&run, &Interrupt::default(), &mut |_| {})
+        })
+        .unwrap();
         (results.network, std::fs::read(run.model_path()).unwrap())
     };
     let expected = train(1);
@@ -97,7 +101,7 @@ fn a_network_that_has_learned_nothing_equals_its_guide() {
     recipe.training.steps = 1;
     recipe.training.learning_rate = 1e-30;
     let run = RunDirectory::create(directory.path(), "guide").unwrap();
-    let results = Nowcast::new(recipe).unwrap().train(&run, &mut |_| {}).unwrap();
+    let results = Nowcast::new(recipe).unwrap().train(&run, &Interrupt::default(), &mut |_| {}).unwrap();
     assert_eq!(results.network, results.extrapolation);
 }
 
@@ -109,7 +113,7 @@ fn moving_digits_are_learned_and_evaluated() {
     (recipe.training.steps, recipe.training.batch_size, recipe.test_sequences) = (6, 2, 5);
     (recipe.context, recipe.data.frames, recipe.training_sequences) = (3, 5, 4);
     let run = RunDirectory::create(directory.path(), "digits").unwrap();
-    let results = moving_mnist::train(&recipe, &run, &mut |_| {}).unwrap();
+    let results = moving_mnist::train(&recipe, &run, &Interrupt::default(), &mut |_| {}).unwrap();
     assert_eq!(moving_mnist::evaluate(&run).unwrap(), results);
     assert_eq!(results.network.leads.len(), 2);
     assert_eq!(results.all_zero.mean.frames, 10);
@@ -188,7 +192,7 @@ fn a_damaged_run_is_refused() {
     let mut recipe = tiny(&path);
     recipe.training.steps = 1;
     let run = RunDirectory::create(directory.path(), "run").unwrap();
-    Nowcast::new(recipe).unwrap().train(&run, &mut |_| {}).unwrap();
+    Nowcast::new(recipe).unwrap().train(&run, &Interrupt::default(), &mut |_| {}).unwrap();
     let bytes = std::fs::read(run.model_path()).unwrap();
     std::fs::write(run.model_path(), &bytes[..bytes.len() / 2]).unwrap();
     let error = nowcast::evaluate(&run).unwrap_err();
@@ -196,4 +200,40 @@ fn a_damaged_run_is_refused() {
     std::fs::remove_file(run.model_path()).unwrap();
     let message = nowcast::evaluate(&run).unwrap_err().to_string();
     assert!(message.contains("model.safetensors is missing"), "{message}");
+}
+
+#[test]
+fn training_goes_on_as_if_it_had_never_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, &film(6, 12));
+    let job = Nowcast::new(tiny(&path)).unwrap();
+    let whole = RunDirectory::create(directory.path(), "whole").unwrap();
+    let expected = job.train(&whole, &Interrupt::default(), &mut |_| {}).unwrap();
+    for stops in [vec![1], vec![5, 5], vec![10, 1], vec![12]] {
+        let run = RunDirectory::create_numbered(directory.path(), "stopped").unwrap();
+        for &stop in &stops {
+            let (interrupt, mut done) = (Interrupt::default(), 0);
+            let stopped = job.train(&run, &interrupt, &mut |event| {
+                if let ForecastingEvent::StepDone { .. } = event {
+                    done += 1;
+                    if done == stop {
+                        interrupt.request();
+                    }
+                }
+            });
+            assert!(matches!(stopped, Err(ForecastingError::Interrupted { .. })), "{stops:?}: {stopped:?}");
+        }
+        let results = job.train(&run, &Interrupt::default(), &mut |_| {}).unwrap();
+        let weights = |run: &RunDirectory| std::fs::read(run.existing_model().unwrap()).unwrap();
+        assert!(weights(&run) == weights(&whole), "{stops:?}: other weights");
+        assert_eq!(
+            NowcastResults { training_seconds: 0.0, ..results },
+            NowcastResults { training_seconds: 0.0, ..expected.clone() }
+        );
+        let steps = |run: &RunDirectory| {
+            run.read_metrics::<TrainingRecord>().unwrap().iter().map(|r| (r.step, r.loss)).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(&run), steps(&whole), "{stops:?}");
+        assert!(!run.checkpoint_path().exists());
+    }
 }

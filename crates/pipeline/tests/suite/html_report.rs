@@ -10,6 +10,7 @@ use pipeline::comparison::{self, ComparisonRecipe};
 use pipeline::data::{FirActions, Protocol, SplitConfig};
 use pipeline::forecasting::nowcast::Nowcast;
 use pipeline::forecasting::{LayerSize, MovingMnistPreset, MovingMnistRecipe, NowcastRecipe, moving_mnist};
+use pipeline::interrupt::Interrupt;
 use pipeline::model::ModelName;
 use pipeline::recipe::ActionRecipe;
 use pipeline::report::html::{ReportError, write_report};
@@ -153,7 +154,7 @@ fn forecasts_have_pages() {
     recipe.network.layers = vec![LayerSize { channels: 3, input_kernel: 3, state_kernel: 3 }];
     (recipe.training.steps, recipe.training.batch_size) = (12, 3);
     let run = RunDirectory::create(parent.path(), "nowcast").unwrap();
-    let results = Nowcast::new(recipe).unwrap().train(&run, &mut |_| {}).unwrap();
+    let results = Nowcast::new(recipe).unwrap().train(&run, &Interrupt::default(), &mut |_| {}).unwrap();
     let html = report(&run);
     check_contains(&html, &["network", "extrapolation", "persistence", "index, 0.25", "&lt;b&gt;.npy"]);
     check_contains(&html, &[&format!("<td>{:.4}</td>", results.network.leads[2].mse)]);
@@ -165,7 +166,7 @@ fn forecasts_have_pages() {
     (recipe.training.steps, recipe.training.batch_size, recipe.test_sequences) = (1, 2, 3);
     (recipe.context, recipe.data.frames, recipe.training_sequences) = (3, 5, 4);
     let digits = RunDirectory::create(parent.path(), "digits").unwrap();
-    moving_mnist::train(&recipe, &digits, &mut |_| {}).unwrap();
+    moving_mnist::train(&recipe, &digits, &Interrupt::default(), &mut |_| {}).unwrap();
     let html = report(&digits);
     check_contains(&html, &["copy-last", "all-zero", "Structural similarity", "the preset tiny", "training.steps"]);
     assert_eq!((html.matches("data:image/png").count(), html.matches("data:image/gif").count()), (3, 3));

@@ -112,7 +112,6 @@ fn wrong_values_are_named() {
             "[augmentation]\nmax_gain_change = inf",
             "`augmentation.max_gain_change` must be a number from 0 to 3, found inf",
         ),
-        ("[model.encoder]\nconvolutions = []", "`the number of model.encoder.convolutions` must be 1 to 32, found 0"),
         (
             "[model.encoder]\nconvolutions = [{ channels = 0 }]",
             "`model.encoder.convolutions.channels` must be 1 to 16384, found 0",

@@ -2,6 +2,7 @@
 
 mod cache;
 mod collection;
+mod program;
 mod run;
 mod stream;
 

@@ -18,7 +18,7 @@ use pipeline::tasks::{TaskName, TaskPart, TaskRecipe};
 
 pub(crate) use train::{RecipeName, TrainArguments};
 pub(crate) use videos::{
-    CheckArguments, DataArguments, DataCommand, FeaturesArguments, PredictArguments, ResumeArguments, StreamArguments,
+    CollectionArguments, DataArguments, DataCommand, InfoArguments, PredictArguments, ResumeArguments, StreamArguments,
 };
 
 /// Train and evaluate recurrent video models on the CPU.
@@ -46,9 +46,11 @@ pub(crate) enum Command {
     /// Say what a trained model sees while a video runs: one line of JSON per frame.
     Stream(StreamArguments),
     /// Decode the videos of a folder and keep the frames or features that training reads.
-    Features(FeaturesArguments),
+    Features(CollectionArguments),
     /// Look at the videos of a folder.
     Data(DataArguments),
+    /// Say what a trained model is and what it costs.
+    Info(InfoArguments),
     /// Train and compare the models of a small task that isolates one claim; the table is kept in a new run directory.
     Task(TaskArguments),
 }

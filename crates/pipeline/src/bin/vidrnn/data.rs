@@ -2,7 +2,7 @@
 
 use pipeline::videos::{Collection, check};
 
-use crate::arguments::{CheckArguments, DataArguments, DataCommand};
+use crate::arguments::{CollectionArguments, DataArguments, DataCommand};
 use crate::interruption;
 use crate::video_progress::VideoProgress;
 
@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &DataArguments) -> anyhow::Result<()> {
     }
 }
 
-fn run_check(arguments: &CheckArguments) -> anyhow::Result<()> {
+fn run_check(arguments: &CollectionArguments) -> anyhow::Result<()> {
     let recipe = arguments.recipe()?;
     let collection = Collection::open(&recipe.data, recipe.seed)?;
     let interrupt = interruption::on_ctrl_c()?;

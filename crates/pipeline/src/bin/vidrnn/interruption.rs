@@ -1,6 +1,7 @@
 //! What Ctrl-C does.
 
 use anyhow::Context;
+use pipeline::forecasting::ForecastingError;
 use pipeline::interrupt::Interrupt;
 use pipeline::videos::VideosError;
 
@@ -22,5 +23,7 @@ pub(crate) fn on_ctrl_c() -> anyhow::Result<Interrupt> {
 /// Whether `error` says that the work was asked to stop.
 pub(crate) fn is_cause_of(error: &anyhow::Error) -> bool {
     let videos = error.downcast_ref::<VideosError>();
+    let forecasting = error.downcast_ref::<ForecastingError>();
     matches!(videos, Some(VideosError::Interrupted { .. } | VideosError::CachingInterrupted))
+        || matches!(forecasting, Some(ForecastingError::Interrupted { .. }))
 }

@@ -6,6 +6,7 @@ mod data;
 mod evaluate;
 mod features;
 mod forecast_progress;
+mod info;
 mod interruption;
 mod predict;
 mod progress;
@@ -52,6 +53,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Stream(arguments) => stream::run(arguments),
         Command::Features(arguments) => features::run(arguments),
         Command::Data(arguments) => data::run(arguments),
+        Command::Info(arguments) => info::run(arguments),
     }
 }
 

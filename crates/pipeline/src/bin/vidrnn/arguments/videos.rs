@@ -141,12 +141,12 @@ pub(crate) struct DataArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
     /// Decode every video of a folder, and list classes, lengths, duplicates and what cannot be read.
-    Check(CheckArguments),
+    Check(CollectionArguments),
 }
 
 /// The videos of a folder, as `vidrnn train` would take them.
 #[derive(Debug, Args)]
-pub(crate) struct CheckArguments {
+pub(crate) struct CollectionArguments {
     /// The folder.
     data: PathBuf,
     /// The recipe that says which they are.
@@ -158,7 +158,7 @@ pub(crate) struct CheckArguments {
     pub(crate) common: CommonArguments,
 }
 
-impl CheckArguments {
+impl CollectionArguments {
     /// The recipe of the file, or the defaults of the kind of input, with what the flags override.
     pub(crate) fn recipe(&self) -> anyhow::Result<VideoRecipe> {
         let recipe = self.videos.recipe(self.config.as_ref(), Some(&self.data))?;
@@ -227,10 +227,7 @@ pub(crate) struct ResumeArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct FeaturesArguments {
-    /// Where the frames are kept.
-    #[arg(long, value_name = "DIR", default_value = "runs/frames")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) videos: CheckArguments,
+pub(crate) struct InfoArguments {
+    /// A run directory, or a file model.safetensors.
+    pub(crate) run: PathBuf,
 }
