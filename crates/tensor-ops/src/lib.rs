@@ -24,8 +24,9 @@
 //!
 //! - Matrix products: [`gemm`] over views with any strides, and [`PackedMatrix`] for an operand that is used many times.
 //! - Convolution: [`Window`] and [`Padding`] say which pixels an output position sees; [`im2col`] and [`col2im`] unroll
-//!   a tile of positions; [`Correlation`] and [`Depthwise`] do without a column matrix. The fused recurrent step is [`lstm_step`];
-//!   [`lstm_maps`] and [`gru_maps`] are the gates of recurrent layers whose states are maps.
+//!   a tile of positions; [`Correlation`] and [`Depthwise`] do without a column matrix.
+//! - Recurrent steps: [`lstm_step`] is fused with its product; [`lstm_maps`] and [`gru_maps`] are the gates of recurrent
+//!   layers whose states are maps.
 //! - Element by element: [`vecmath`]; over an axis: [`softmax`]; [`loss`] functions with their gradients.
 //! - Parts of models that need no crate of their own: [`Linear`], [`LayerNorm`], [`Dropout`],
 //!   [`fold_batch_norm`].

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use ndarray::{ArrayView3, ArrayViewMut3};
 
-use super::fill::fill;
+use super::fill::{copy, fill};
 use super::layout::{Layout, Slot};
 use super::scratch::with_scratch;
 use super::{MAX_LANES, Taps, lanes};
@@ -45,7 +45,49 @@ pub struct Depthwise<T> {
     taps: Taps,
     band_rows: usize,
     layout: Layout,
+    inside: Inside,
     element: PhantomData<T>,
+}
+
+/// Where the pixels of the source lie in the buffer of all output rows; the rest of it is padding.
+#[derive(Clone, Debug)]
+struct Inside {
+    /// Rows of the buffer and of the source.
+    rows: Vec<[usize; 2]>,
+    /// The columns of each phase.
+    spans: Vec<Span>,
+}
+
+/// Columns that a phase takes from the source.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// Where they begin in a row of the buffer.
+    target: usize,
+    /// The column of the source that they begin with.
+    source: usize,
+    len: usize,
+}
+
+impl Inside {
+    fn new(taps: &Taps, layout: &Layout) -> Self {
+        let least = |offsets: &[isize]| offsets.iter().min().copied().unwrap_or(0);
+        let (row_least, column_least) = (least(&taps.rows), least(&taps.columns));
+        let [stride_y, stride_x] = taps.stride;
+        let buffer_rows = (0..taps.source_rows(taps.output[0])).filter(|row| layout.row_used[row % stride_y]);
+        let rows = buffer_rows.filter_map(|row| {
+            let y = usize::try_from(row as isize + row_least).ok()?;
+            (y < taps.source[0]).then_some([row, y])
+        });
+        let spans = layout.phases.iter().enumerate().filter_map(|(index, &phase)| {
+            let start = phase as isize + column_least;
+            let positions_before = |column: usize| ((column as isize - start).max(0) as usize).div_ceil(stride_x);
+            let left = positions_before(0).min(layout.used_width);
+            let end = positions_before(taps.source[1]).clamp(left, layout.used_width);
+            let source = usize::try_from((left * stride_x) as isize + start).ok()?;
+            (left < end).then_some(Span { target: index * layout.width + left, source, len: end - left })
+        });
+        Self { rows: rows.collect(), spans: spans.collect() }
+    }
 }
 
 impl<T: Element> Depthwise<T> {
@@ -67,7 +109,8 @@ impl<T: Element> Depthwise<T> {
                 slot.count = lanes;
             }
         }
-        Self { isa, taps, band_rows, layout, element: PhantomData }
+        let inside = Inside::new(&taps, &layout);
+        Self { isa, taps, band_rows, layout, inside, element: PhantomData }
     }
 
     /// Correlates the channels of `source`.
@@ -116,6 +159,32 @@ impl<T: Element> Depthwise<T> {
     }
 }
 
+impl<T: Element> Depthwise<T> {
+    /// Replaces the pixels of another channel in the buffer of all output rows.
+    ///
+    /// # Safety
+    /// As [`fill`].
+    #[inline(always)]
+    unsafe fn fill_inside<S: Simd<T>>(
+        &self,
+        simd: S,
+        source: *const T,
+        [_, row_stride, column_stride]: [isize; 3],
+        buffer: *mut T,
+    ) {
+        let step = column_stride * self.taps.stride[1] as isize;
+        for &[row, y] in &self.inside.rows {
+            for span in &self.inside.spans {
+                // SAFETY: rows and spans lie in the source and in the buffer.
+                unsafe {
+                    let first = source.offset(y as isize * row_stride + span.source as isize * column_stride);
+                    copy(simd, first, step, buffer.add(row * self.layout.row_pitch + span.target), span.len);
+                }
+            }
+        }
+    }
+}
+
 /// The channels of an image, with checked shapes.
 pub(crate) struct Planes<'a, T> {
     plan: &'a Depthwise<T>,
@@ -156,10 +225,14 @@ impl<T: Element> Kernel<T> for Planes<'_, T> {
             for first_row in (0..taps.output[0]).step_by(plan.band_rows.max(1)) {
                 let rows = plan.band_rows.min(taps.output[0] - first_row);
                 // SAFETY: the source has the height and width of the taps in each channel, and the buffer the layout's
-                // length.
+                // length. Where one band has all rows, the padding around them is that of the channel before.
                 unsafe {
                     let source = self.source.offset(channel as isize * source_strides[0]);
-                    fill(simd, taps, layout, source, source_strides, 1, first_row, rows, buffer);
+                    if channel == 0 || rows < taps.output[0] {
+                        fill(simd, taps, layout, source, source_strides, 1, first_row, rows, buffer);
+                    } else {
+                        plan.fill_inside(simd, source, source_strides, buffer);
+                    }
                 }
                 let tile = Tile {
                     weights: &self.weights[channel * taps.count()..][..taps.count()],

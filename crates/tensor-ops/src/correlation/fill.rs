@@ -74,8 +74,12 @@ unsafe fn clear<T: Element>(target: *mut T, len: usize) {
     }
 }
 
+/// Copies elements that are `step` apart in the source.
+///
+/// # Safety
+/// `source` must be valid for reads of `len` elements `step` apart, and `target` for writes of `len` elements.
 #[inline(always)]
-unsafe fn copy<T: Element, S: Simd<T>>(simd: S, source: *const T, step: isize, target: *mut T, len: usize) {
+pub(super) unsafe fn copy<T: Element, S: Simd<T>>(simd: S, source: *const T, step: isize, target: *mut T, len: usize) {
     // SAFETY: the caller grants reads and writes of `len` elements, `step` apart in the source.
     unsafe {
         if step == 1 && len >= S::LANES {
