@@ -32,8 +32,11 @@ pub(crate) trait Pictures: Send {
     /// Puts the units of the next picture into `picture`. Returns when it is shown, in ticks, or `None` at the end.
     fn next(&mut self, picture: &mut Picture, checker: &mut Checker) -> Result<Option<i64>, Failure>;
 
-    /// The time of a picture in seconds, or `None` if it is never shown.
-    fn seconds(&self, ticks: i64) -> Option<f64>;
+    /// The place in the film of the picture that is shown at `ticks`, or `None` if it is never shown.
+    fn place(&self, ticks: i64) -> Option<Place>;
+
+    /// The earliest time of all pictures from the one that was read last on.
+    fn horizon(&self) -> i64;
 
     /// Passes by up to `frames` of the frames that are shown, so that the next picture begins a new sequence. Returns how
     /// many.
@@ -60,6 +63,14 @@ pub(crate) fn open(
     Ok(H264Reader::new(pictures, origin, info, Orientation::UPRIGHT, head, checker)?)
 }
 
+/// Where a frame stands in a film.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) index: u64,
+    /// Seconds from the first frame.
+    pub(crate) time: f64,
+}
+
 pub(crate) struct H264Reader<P> {
     pictures: P,
     origin: Origin,
@@ -76,7 +87,7 @@ pub(crate) struct H264Reader<P> {
     restarts: bool,
     /// When the pictures are shown that are within the decoder.
     times: BinaryHeap<Reverse<i64>>,
-    /// The frames that have been read or lost.
+    /// The number of the frame that is expected next.
     next: u64,
     state: State,
     turned: Vec<u8>,
@@ -85,9 +96,16 @@ pub(crate) struct H264Reader<P> {
 /// What is read next.
 enum State {
     Pictures,
-    /// The pictures within the decoder, then this.
-    Rest(Result<(), Failure>),
-    /// Pictures up to one at which decoding can begin.
+    /// The pictures within the decoder, then the end.
+    Rest,
+    /// The pictures within the decoder that are shown before this time, then the error, then the others.
+    Broken {
+        horizon: i64,
+        failure: Failure,
+    },
+    /// The pictures within the decoder, then pictures from one on at which decoding can begin.
+    Salvage,
+    /// Pictures from one on at which decoding can begin.
     Key,
 }
 
@@ -125,17 +143,33 @@ impl<P: Pictures> H264Reader<P> {
     /// Gives up the picture that was read last, and all up to the next one at which decoding can begin. The pictures
     /// before it come first.
     fn fail(&mut self, failure: Failure) {
-        self.state = State::Rest(Err(failure));
-        self.next += 1;
+        self.state = State::Broken { horizon: self.pictures.horizon(), failure };
     }
 
-    /// Begins anew after an error.
+    /// Begins anew.
     fn restart(&mut self) -> Result<(), Failure> {
-        self.next += self.times.len() as u64;
         self.times.clear();
         self.restarts = true;
         self.decoder = new_decoder().map_err(|problem| Failure::End(self.origin.damaged(problem)))?;
         Ok(())
+    }
+
+    /// Goes on when nothing more comes out of the decoder.
+    fn run_dry(&mut self) -> Result<(), Failure> {
+        let missing = self.times.len();
+        self.restart()?;
+        match std::mem::replace(&mut self.state, State::Key) {
+            State::Broken { failure, .. } => Err(failure),
+            State::Rest if missing > 0 => {
+                let problem = format!("expected {missing} more frames from the decoder, found none");
+                Err(Failure::End(self.origin.damaged(problem)))
+            }
+            State::Rest => {
+                self.state = State::Rest;
+                Ok(())
+            }
+            State::Pictures | State::Salvage | State::Key => Ok(()),
+        }
     }
 
     /// Keeps parameters that stand alone for the next start, and hands them to the decoder.
@@ -166,28 +200,29 @@ impl<P: Pictures> Reader for H264Reader<P> {
 
     fn read(&mut self, mut frame: Option<&mut Frame>) -> Result<bool, Failure> {
         loop {
-            let decoded = if matches!(self.state, State::Rest(_)) {
+            if let State::Broken { horizon, .. } = self.state
+                && self.times.peek().is_some_and(|time| time.0 >= horizon)
+                && let State::Broken { failure, .. } = std::mem::replace(&mut self.state, State::Salvage)
+            {
+                return Err(failure);
+            }
+            let decoded = if matches!(self.state, State::Rest | State::Broken { .. } | State::Salvage) {
                 let options = DecodeOptions::new().flush_after_decode(Flush::Flush);
                 match self.decoder.decode_with_options(&[], options) {
                     Ok(Some(decoded)) if !self.times.is_empty() => decoded,
                     _ => {
-                        let State::Rest(result) = std::mem::replace(&mut self.state, State::Key) else { continue };
-                        let lost = self.times.len();
-                        self.restart()?;
-                        result?;
-                        if lost == 0 {
-                            self.state = State::Rest(Ok(()));
+                        self.run_dry()?;
+                        if matches!(self.state, State::Rest) {
                             return Ok(false);
                         }
-                        let problem = format!("expected {lost} more frames from the decoder, found none");
-                        return Err(Failure::End(self.origin.damaged(problem)));
+                        continue;
                     }
                 }
             } else {
                 let ticks = match self.read_picture() {
                     Ok(Some(ticks)) => ticks,
                     Ok(None) => {
-                        self.state = State::Rest(Ok(()));
+                        self.state = State::Rest;
                         continue;
                     }
                     Err(failure) => {
@@ -201,7 +236,6 @@ impl<P: Pictures> Reader for H264Reader<P> {
                 }
                 if matches!(self.state, State::Key) {
                     if !self.picture.key {
-                        self.next += 1;
                         continue;
                     }
                     self.state = State::Pictures;
@@ -226,9 +260,8 @@ impl<P: Pictures> Reader for H264Reader<P> {
                 let problem = "expected as many pictures as there are in the file, found more";
                 return Err(Failure::End(self.origin.damaged_frame(self.next, problem)));
             };
-            let Some(time) = self.pictures.seconds(ticks) else { continue };
-            let index = self.next;
-            self.next += 1;
+            let Some(Place { index, time }) = self.pictures.place(ticks) else { continue };
+            self.next = index + 1;
             let Some(frame) = frame.as_deref_mut() else { return Ok(true) };
             let colours = self.checker.colours();
             if colours != self.colours {
@@ -256,13 +289,12 @@ impl<P: Pictures> Reader for H264Reader<P> {
             return 0;
         }
         // The pictures within the decoder are shown before the one at which it begins anew.
-        let within = self.times.iter().filter(|time| self.pictures.seconds(time.0).is_some()).count() as u64;
+        let within = self.times.iter().filter(|time| self.pictures.place(time.0).is_some()).count() as u64;
         let Some(further) = frames.checked_sub(within) else { return 0 };
         let jumped = self.pictures.jump(further);
         if jumped == 0 {
             return 0;
         }
-        self.times.clear();
         self.next += within + jumped;
         if self.restart().is_err() {
             self.state = State::Key;

@@ -41,3 +41,8 @@ pub use raw::PixelFormat;
 pub use resize::{Crop, ResizeFilter, Resizer};
 pub use sampling::{Sampling, ShortClip};
 pub use source::VideoSource;
+
+/// The example of the book, compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/video-input.md")]
+mod book {}

@@ -16,7 +16,7 @@ use self::fragments::{Defaults, Fragments};
 use self::samples::Sample;
 use self::track::{AvcConfiguration, Codec, Track};
 use crate::error::Origin;
-use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures};
+use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures, Place};
 use crate::open::Opening;
 use crate::source::Failure;
 use crate::{OpenOptions, VideoError, VideoFormat, VideoInfo};
@@ -179,8 +179,8 @@ pub(crate) struct Samples {
     time_scale: u32,
     /// The times of the first frame that is shown and of the first one after it that is not.
     shown: [i64; 2],
-    /// The time from which seconds are counted.
-    start: i64,
+    /// The times of all frames that are shown, in order.
+    times: Vec<i64>,
     stored: Vec<u8>,
 }
 
@@ -193,25 +193,27 @@ impl Samples {
         time_scale: u32,
         shown: [i64; 2],
     ) -> Self {
-        let visible =
-            |shown: [i64; 2]| samples.iter().map(|sample| sample.time).filter(move |&time| shows(shown, time));
+        let visible = |shown| samples.iter().map(|sample| sample.time).filter(|&time| shows(shown, time)).collect();
+        let mut times: Vec<i64> = visible(shown);
         // A part of the track without any picture is a mistake of its writer.
-        let shown = if visible(shown).next().is_some() { shown } else { [i64::MIN, i64::MAX] };
-        let start = visible(shown).min().unwrap_or(0);
+        let shown = if times.is_empty() { [i64::MIN, i64::MAX] } else { shown };
+        if times.is_empty() {
+            times = visible(shown);
+        }
+        times.sort_unstable();
         let (starts, samples) = (find_starts(samples, shown), samples.to_vec());
         let (next, shown_read, stored) = (0, 0, Vec::new());
-        Self { file, origin, samples, starts, next, shown_read, length_bytes, time_scale, shown, start, stored }
+        Self { file, origin, samples, starts, next, shown_read, length_bytes, time_scale, shown, times, stored }
     }
 
     fn shown_count(&self) -> u64 {
-        self.samples.iter().filter(|sample| shows(self.shown, sample.time)).count() as u64
+        self.times.len() as u64
     }
 
     /// The mean number of frames per second; `None` of a single frame.
     fn frame_rate(&self) -> Option<f64> {
-        let last = self.samples.iter().map(|sample| sample.time).filter(|&time| shows(self.shown, time)).max()?;
-        let ticks = last.checked_sub(self.start).filter(|&ticks| ticks > 0)?;
-        Some((self.shown_count() - 1) as f64 * f64::from(self.time_scale) / ticks as f64)
+        let ticks = self.times.last()?.checked_sub(*self.times.first()?).filter(|&ticks| ticks > 0)?;
+        Some((self.times.len() - 1) as f64 * f64::from(self.time_scale) / ticks as f64)
     }
 
     fn read_sample(&mut self, sample: Sample, picture: &mut Picture, checker: &mut Checker) -> Result<(), Failure> {
@@ -262,8 +264,15 @@ impl Pictures for Samples {
         Ok(Some(sample.time))
     }
 
-    fn seconds(&self, ticks: i64) -> Option<f64> {
-        shows(self.shown, ticks).then(|| ticks.saturating_sub(self.start) as f64 / f64::from(self.time_scale))
+    fn place(&self, ticks: i64) -> Option<Place> {
+        let time = ticks.saturating_sub(*self.times.first()?) as f64 / f64::from(self.time_scale);
+        let index = self.times.partition_point(|&time| time < ticks) as u64;
+        shows(self.shown, ticks).then_some(Place { index, time })
+    }
+
+    fn horizon(&self) -> i64 {
+        let rest = &self.samples[self.next.saturating_sub(1)..];
+        rest.iter().map(|sample| sample.time).min().unwrap_or(i64::MAX)
     }
 
     fn jump(&mut self, frames: u64) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::Stream;
 use crate::error::Origin;
-use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures, split_units};
+use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures, Place, split_units};
 use crate::open::Opening;
 use crate::orientation::Orientation;
 use crate::source::{Failure, Reader};
@@ -38,7 +38,11 @@ impl Pictures for Units {
         Ok(Some(index as i64))
     }
 
-    fn seconds(&self, ticks: i64) -> Option<f64> {
-        Some(ticks as f64 / self.rate)
+    fn place(&self, ticks: i64) -> Option<Place> {
+        Some(Place { index: ticks.unsigned_abs(), time: ticks as f64 / self.rate })
+    }
+
+    fn horizon(&self) -> i64 {
+        self.stream.next as i64
     }
 }

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::parameters::Slice;
 use super::units::kind;
-use super::{Checker, MAX_PICTURE, Picture, Pictures};
+use super::{Checker, MAX_PICTURE, Picture, Pictures, Place};
 use crate::VideoError;
 use crate::error::Origin;
 use crate::open::Opening;
@@ -160,7 +160,11 @@ impl<R: BufRead + Send> Pictures for Elementary<R> {
         Ok(Some(ticks))
     }
 
-    fn seconds(&self, ticks: i64) -> Option<f64> {
-        Some(ticks as f64 / self.rate)
+    fn place(&self, ticks: i64) -> Option<Place> {
+        Some(Place { index: ticks.unsigned_abs(), time: ticks as f64 / self.rate })
+    }
+
+    fn horizon(&self) -> i64 {
+        self.decoded
     }
 }

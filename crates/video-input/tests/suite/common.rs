@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "h264")]
+use ndarray::Array3;
 use video_input::{Frame, OnError, OpenOptions, VideoError, VideoSource, open};
 
 /// A file beside the tests.
@@ -32,4 +34,16 @@ pub(crate) fn read(path: &Path, options: &OpenOptions) -> (Vec<Frame>, Option<Vi
         Ok(mut video) => drain(&mut *video),
         Err(error) => (Vec::new(), Some(error)),
     }
+}
+/// The peak signal-to-noise ratio of `found` to `expected` in dB, over all pixels of all frames.
+#[cfg(feature = "h264")]
+pub(crate) fn psnr<'a>(pairs: impl IntoIterator<Item = (&'a Array3<u8>, &'a Array3<u8>)>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for (found, expected) in pairs {
+        assert_eq!(found.dim(), expected.dim());
+        count += found.len();
+        let differences = found.iter().zip(expected).map(|(&a, &b)| f64::from(a) - f64::from(b));
+        sum += differences.map(|difference| difference * difference).sum::<f64>();
+    }
+    10.0 * (255.0 * 255.0 * f64::from(u32::try_from(count).expect("few pixels")) / sum).log10()
 }
