@@ -110,7 +110,12 @@ impl Nowcast {
     ) -> Result<NowcastResults, ForecastingError> {
         let NowcastRecipe { recipe: kind, seed, data, variation, network: sizes, loss, training: config } =
             &self.recipe;
-        let text = self.recipe.to_toml();
+        let mut kept = self.recipe.clone();
+        if let Some(path) = &mut kept.data.path {
+            // The run can be resumed and evaluated from another folder. Without a current one the path stays as it is.
+            *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        }
+        let text = kept.to_toml();
         directory.write_config(&text)?;
         let frames = [data.context, data.horizon];
         let description = ForecastDescription::new(*kind, frames, self.training.size(), loss.output(), sizes);

@@ -133,8 +133,7 @@ impl TrainArguments {
         set(&mut recipe.training.batch_size, self.batch_size);
         set(&mut recipe.training.learning_rate, self.learning_rate);
         if self.data.is_some() {
-            // The run can be resumed or evaluated from another folder.
-            recipe.data.path = self.data.as_ref().map(std::path::absolute).transpose()?;
+            recipe.data.path.clone_from(&self.data);
         }
         recipe.validate()?;
         Ok(recipe)
