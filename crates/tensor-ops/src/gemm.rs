@@ -1,4 +1,4 @@
-//! Matrix products `C = α A B + β C` through `matrixmultiply`, in parallel over fixed parts of C.
+//! Matrix products `C = α A B + β C` through `matrixmultiply`, in parallel over parts of C.
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
@@ -16,16 +16,16 @@ const MIN_PART_EXTENT: usize = 128;
 /// in a part as it is in the whole of C, and complete and cut tiles may round `β C` differently.
 const PART_ALIGNMENT: usize = 32;
 
-/// The most parts along one axis of C.
-const MAX_PARTS: usize = 16;
+/// The parts that each thread gets where there is enough work: a thread that is late leaves the second one to another.
+const PARTS_PER_THREAD: usize = 2;
 
 /// Computes `C = α A B + β C` in parallel.
 ///
 /// - `a`: `[m, k]`, `b`: `[k, n]`, `c`: `[m, n]`, all with any strides; a transposed operand is a transposed view.
 /// - With `beta` = 0, C is written without being read: what it held, NaN included, does not matter.
 ///
-/// C is divided into parts by the shapes alone, so the result does not depend on the number of threads. Called from
-/// within a rayon task, [`gemm_serial`] avoids the cost of splitting again.
+/// Every value of C is computed by the same operations in the same order in whatever part it lies, so the result does not
+/// depend on the number of threads. Called from within a rayon task, [`gemm_serial`] avoids the cost of splitting again.
 ///
 /// # Errors
 /// [`TensorError::AxisSize`] if the shapes do not fit.
@@ -92,10 +92,10 @@ fn check_shapes<T>(a: &ArrayView2<'_, T>, b: &ArrayView2<'_, T>, c: &ArrayViewMu
     check_axis("gemm", "columns of C", b.ncols(), c.ncols())
 }
 
-/// The number of parts of C along its rows and columns.
+/// The number of parts of C along its rows and columns: few, because each packs its operands anew.
 fn parts(rows: usize, columns: usize, depth: usize) -> [usize; 2] {
     let work = rows.saturating_mul(columns).saturating_mul(depth);
-    let most = (work / MIN_PART_WORK).clamp(1, MAX_PARTS);
+    let most = (work / MIN_PART_WORK).clamp(1, PARTS_PER_THREAD * rayon::current_num_threads());
     let column_parts = (columns / MIN_PART_EXTENT).clamp(1, most);
     let row_parts = (rows / MIN_PART_EXTENT).clamp(1, (most / column_parts).max(1));
     [row_parts, column_parts]
