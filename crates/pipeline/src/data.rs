@@ -7,7 +7,6 @@ mod frame_sequences;
 mod mnist;
 mod moving_mnist;
 mod normalized;
-mod npy_header;
 mod preprocessing;
 mod radar;
 mod sequence_variation;

@@ -63,6 +63,8 @@ mod book {
     mod attention {}
     #[doc = include_str!("../../../docs/src/pooling.md")]
     mod pooling {}
+    #[doc = include_str!("../../../docs/src/features.md")]
+    mod features {}
     #[doc = include_str!("../../../docs/src/testing.md")]
     mod testing {}
 }

@@ -37,6 +37,7 @@ mod results;
 mod split;
 mod store;
 mod stream;
+mod trainer;
 mod training;
 
 pub use augmentation::VideoAugmentationConfig;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Array4, ArrayView3, Axis, Ix4, ShapeBuilder, Slice, stack};
 use rayon::prelude::*;
 use thiserror::Error;
+use video_input::NpyHeader;
 
-use super::npy_header::{MAX_BYTES, NpyHeader};
 use super::{SequenceDraw, SequenceVariationConfig};
 use crate::random::{Purpose, generator};
 
@@ -135,7 +135,7 @@ impl FrameSequences {
         let mut file = File::open(path).map_err(failed)?;
         let file_length = file.metadata().map_err(failed)?.len();
         let mut start = Vec::new();
-        file.by_ref().take(MAX_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
+        file.by_ref().take(NpyHeader::MAX_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
         let header = NpyHeader::parse(&start).map_err(|problem| FrameFileError::Format { path: at(), problem })?;
         let size = match header.descriptor.as_str() {
             "|u1" | "u1" | "B" => 1,

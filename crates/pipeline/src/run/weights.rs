@@ -261,6 +261,18 @@ pub fn load_with<D: DeserializeOwned, M: Parameters<f32>>(
     Ok((description, model))
 }
 
+/// Fills the parameters of `model` by name from a safetensors file of any origin, such as one that PyTorch wrote; metadata are
+/// not looked at.
+///
+/// # Errors
+/// [`WeightsError`] if the file is missing or truncated, an array is not of type F32, or the arrays are not those of the
+/// model; the model is then as it was.
+pub fn load_weights(path: &Path, model: &mut impl Parameters<f32>) -> Result<(), WeightsError> {
+    let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    let loaded = load_parameters(model, &arrays_of(path, &bytes)?);
+    loaded.map_err(|source| WeightsError::Parameters { path: path.to_owned(), source })
+}
+
 /// Reads the description and the arrays in the file `path`.
 pub(super) fn read_arrays<D: DeserializeOwned>(path: &Path) -> Result<(D, Vec<NamedArray>), WeightsError> {
     let at = || path.to_owned();
@@ -268,7 +280,12 @@ pub(super) fn read_arrays<D: DeserializeOwned>(path: &Path) -> Result<(D, Vec<Na
     let wrong_format = |source| WeightsError::Format { path: at(), source };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong_format)?;
     let description = read_description(path, &header)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(wrong_format)?;
+    Ok((description, arrays_of(path, &bytes)?))
+}
+
+fn arrays_of(path: &Path, bytes: &[u8]) -> Result<Vec<NamedArray>, WeightsError> {
+    let at = || path.to_owned();
+    let tensors = SafeTensors::deserialize(bytes).map_err(|source| WeightsError::Format { path: at(), source })?;
     let mut arrays = Vec::new();
     for (name, tensor) in tensors.tensors() {
         if tensor.dtype() != Dtype::F32 {
@@ -278,7 +295,7 @@ pub(super) fn read_arrays<D: DeserializeOwned>(path: &Path) -> Result<(D, Vec<Na
         let array = ArrayD::from_shape_vec(tensor.shape().to_vec(), values);
         arrays.push((name, array.expect("the parser has compared the shape with the number of bytes")));
     }
-    Ok((description, arrays))
+    Ok(arrays)
 }
 
 fn read_description<D: DeserializeOwned>(path: &Path, header: &Metadata) -> Result<D, WeightsError> {

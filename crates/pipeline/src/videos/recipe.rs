@@ -1,5 +1,7 @@
 //! The recipe of recognition in videos of one's own.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use video_input::{Sampling, ShortClip};
 
@@ -34,6 +36,10 @@ pub struct VideoRecipe {
     pub short_clips: ShortClip,
     /// The number of clips of a video whose probabilities are averaged in a test. Default: 1.
     pub test_clips: usize,
+    /// A safetensors file of the weights that training begins with, by the names of this model's parameters: of another run,
+    /// or written by PyTorch. Default: random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_weights: Option<PathBuf>,
     /// Where the videos are, and which are held out.
     pub data: CollectionConfig,
     /// What a model sees of a frame.
@@ -73,6 +79,7 @@ impl VideoRecipe {
             seed: 1,
             short_clips: ShortClip::RepeatLast,
             test_clips: 1,
+            initial_weights: None,
             data: CollectionConfig::default(),
             input: InputConfig::of_kind(kind),
             sampling: Sampling::Segments { segments: 16 },

@@ -6,7 +6,9 @@ use pipeline::interrupt::Interrupt;
 use pipeline::report::html;
 use pipeline::run::RunDirectory;
 use pipeline::videos::{self, Unreadable, VideoEvent, VideoModel, VideoRecipe, VideoResults, VideosError};
+use safetensors::SafeTensors;
 use tempfile::{TempDir, tempdir};
+use tensor_ops::Parameters;
 
 use super::{bar_recipe, write_bars};
 
@@ -180,4 +182,33 @@ fn recipes_that_cannot_be_used_leave_nothing_behind() {
         let error = VideoRecipe::from_toml(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn training_begins_with_weights_of_any_origin() {
+    let (folder, mut recipe) = bars();
+    recipe.training.epochs = 1;
+    recipe.training.learning_rate = 1e-12;
+    let first = RunDirectory::create(folder.path(), "first").unwrap();
+    train(&recipe, &first).unwrap();
+    // As another program would write them: arrays by name, no metadata.
+    let bytes = model_bytes(&first);
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let foreign = folder.path().join("foreign.safetensors");
+    safetensors::serialize_to_file(tensors.tensors(), None, &foreign).unwrap();
+    let continued = VideoRecipe { seed: 2, initial_weights: Some(foreign.clone()), ..recipe.clone() };
+    let second = RunDirectory::create(folder.path(), "second").unwrap();
+    train(&continued, &second).unwrap();
+    let weights = |run| VideoModel::open(run).unwrap().model;
+    for ((name, of_first), (_, of_second)) in weights(&first).named().iter().zip(weights(&second).named()) {
+        let far = of_first.iter().zip(&of_second).find(|(a, b)| (*a - *b).abs() > 1e-6);
+        assert_eq!(far, None, "{name}");
+    }
+
+    let mut others = tensors.tensors();
+    others.pop();
+    safetensors::serialize_to_file(others, None, &foreign).unwrap();
+    let third = RunDirectory::create(folder.path(), "third").unwrap();
+    let error = train(&continued, &third).unwrap_err().to_string();
+    assert!(error.contains("foreign.safetensors: parameter `") && error.contains("missing"), "{error}");
 }

@@ -59,6 +59,9 @@ pub(crate) struct VideoArguments {
     /// Which split of HMDB-51, 1 to 3.
     #[arg(long, value_name = "N", requires = "hmdb_splits")]
     hmdb_split: Option<usize>,
+    /// A safetensors file of the weights that training begins with, such as model.safetensors of another run.
+    #[arg(long, value_name = "FILE")]
+    initial_weights: Option<PathBuf>,
     /// The folder where the frames of decoded videos are kept. Default: `frames` beside the run directory.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -69,7 +72,7 @@ pub(crate) struct VideoArguments {
 
 impl VideoArguments {
     /// The names of the flags, and whether they are given.
-    pub(super) fn flags(&self) -> [(&'static str, bool); 11] {
+    pub(super) fn flags(&self) -> [(&'static str, bool); 12] {
         [
             ("input", self.input.is_some()),
             ("size", self.size.is_some()),
@@ -80,6 +83,7 @@ impl VideoArguments {
             ("classes", self.classes.is_some()),
             ("hmdb-splits", self.hmdb_splits.is_some()),
             ("hmdb-split", self.hmdb_split.is_some()),
+            ("initial-weights", self.initial_weights.is_some()),
             ("cache", self.cache.is_some()),
             ("unreadable", self.unreadable.is_some()),
         ]
@@ -107,6 +111,9 @@ impl VideoArguments {
             UnreadableName::Skip => Unreadable::Skip,
         });
         set(&mut recipe.data.unreadable, unreadable);
+        if self.initial_weights.is_some() {
+            recipe.initial_weights.clone_from(&self.initial_weights);
+        }
         let given = [&self.training_list, &self.validation_list, &self.classes, &self.hmdb_splits, &self.cache];
         let data = &mut recipe.data;
         let fields = [
