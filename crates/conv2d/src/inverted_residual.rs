@@ -17,8 +17,8 @@ const MIN_PART_CHANNELS: usize = 6;
 /// A cache line, of which channels are an odd number apart: else they compete for few lines of L1.
 const LINE_BYTES: usize = 64;
 
-/// An inverted residual block (Sandler et al., "Inverted residuals and linear bottlenecks", CVPR 2018): a convolution to
-/// more channels, one of each channel by itself, and one to few channels again.
+/// An inverted residual block (Sandler et al., "Inverted residuals and linear bottlenecks", CVPR 2018): a convolution
+/// to more channels, one of each channel by itself, and one to few channels again.
 ///
 /// ```
 /// use conv2d::{Activation, Conv2d, Conv2dConfig, InvertedResidual};
@@ -63,9 +63,9 @@ pub struct InvertedResidual<T> {
 
 /// An [`InvertedResidual`] for inference on images of one size, with its weights in the order of the kernels.
 ///
-/// A few expanded channels at a time are computed and filtered while they are in the cache, so that all of them are never in
-/// memory at once. The output is that of the three layers one after another; it does not depend on the number of threads,
-/// bit for bit.
+/// A few expanded channels at a time are computed and filtered while they are in the cache, so that all of them are
+/// never in memory at once. The output is that of the three layers one after another; it does not depend on the number
+/// of threads, bit for bit.
 #[derive(Clone, Debug)]
 pub struct PackedInvertedResidual<T> {
     expansion: Option<PackedLayer<T>>,
@@ -130,8 +130,8 @@ impl<T: Element> PackedInvertedResidual<T> {
         self.projection.output_len()
     }
 
-    /// The output of the image `input`, both `[channels, height, width]` in standard layout; the values of `output` are not
-    /// read.
+    /// The output of the image `input`, both `[channels, height, width]` in standard layout; the values of `output` are
+    /// not read.
     ///
     /// # Errors
     /// [`Conv2dError`] if a length does not fit.

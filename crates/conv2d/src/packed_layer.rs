@@ -13,8 +13,8 @@ pub(crate) const PART_CHANNELS: usize = 24;
 
 /// A [`Conv2d`] for inference on images of one size, with its weights in the order of the kernels.
 ///
-/// It computes what the layer computes, bias and activation included, bit for bit the same whatever the number of threads;
-/// where the layer would go through a column matrix, rounding may differ from the layer's.
+/// It computes what the layer computes, bias and activation included, bit for bit the same whatever the number of
+/// threads; where the layer would go through a column matrix, rounding may differ from the layer's.
 ///
 /// ```
 /// use conv2d::{Conv2d, Conv2dConfig, PackedLayer};
@@ -69,7 +69,8 @@ impl<T: Element> PackedLayer<T> {
         Self::with_parts(isa, layer, input, PART_CHANNELS, None)
     }
 
-    /// [`Self::on`] with at most `part_channels` channels in a part, for inputs whose channels are `pitch` elements apart.
+    /// [`Self::on`] with at most `part_channels` channels in a part, for inputs whose channels are `pitch` elements
+    /// apart.
     pub(crate) fn with_parts(
         isa: Isa,
         layer: &Conv2d<T>,
@@ -118,8 +119,8 @@ impl<T: Element> PackedLayer<T> {
         self.sizes.out_channels
     }
 
-    /// The output `[out_channels, output height, output width]` of the image `input` `[in_channels, height, width]`, both
-    /// in standard layout; the values of `output` are not read.
+    /// The output `[out_channels, output height, output width]` of the image `input` `[in_channels, height, width]`,
+    /// both in standard layout; the values of `output` are not read.
     ///
     /// # Errors
     /// [`Conv2dError`] if a length does not fit.

@@ -118,8 +118,8 @@ fn packed_blocks_do_not_depend_on_the_number_of_threads() {
     });
 }
 
-/// A filter of all channels is one product per tap and pixel, whatever the rest of the image: a part of the channels alone
-/// has the same bits, and so has a larger image's top.
+/// A filter of all channels is one product per tap and pixel, whatever the rest of the image: a part of the channels
+/// alone has the same bits, and so has a larger image's top.
 #[test]
 fn filtered_channels_do_not_depend_on_each_other_or_on_their_band() {
     for (kernel, stride, width) in [(3, 1, 112), (3, 2, 112), (5, 1, 200), (5, 2, 30)] {

@@ -1,9 +1,10 @@
-//! Features of frames from a network that was trained on photographs: EfficientNet-Lite0 with the weights of ImageNet-1k.
+//! Features of frames from a network that was trained on photographs: EfficientNet-Lite0 with the weights of
+//! ImageNet-1k.
 //!
-//! The network is that of Tan and Le, "`EfficientNet`: Rethinking model scaling for convolutional neural networks", ICML 2019,
-//! in the form that Google made for small devices: `min(max(x, 0), 6)` behind every convolution but the projections, and no
-//! squeeze-and-excitation. The weights are under the Apache License 2.0; licence, origin and changes lie beside them in
-//! `data/efficientnet-lite0`.
+//! The network is that of Tan and Le, "`EfficientNet`: Rethinking model scaling for convolutional neural networks",
+//! ICML 2019, in the form that Google made for small devices: `min(max(x, 0), 6)` behind every convolution but the
+//! projections, and no squeeze-and-excitation. The weights are under the Apache License 2.0; licence, origin and
+//! changes lie beside them in `data/efficientnet-lite0`.
 //!
 //! ```
 //! use ndarray::{Array3, Axis};
@@ -83,8 +84,8 @@ impl EfficientNetLite0 {
         Ok(Self { network, classifier })
     }
 
-    /// An image as the network takes it: `(x − 127) / 128` of the red, green and blue `pixels`, `[height, width, 3]`, in
-    /// the order `[3, height, width]`.
+    /// An image as the network takes it: `(x − 127) / 128` of the red, green and blue `pixels`, `[height, width, 3]`,
+    /// in the order `[3, height, width]`.
     pub fn normalize(pixels: ArrayView3<'_, u8>) -> Array3<f32> {
         let channels_first = pixels.permuted_axes([2, 0, 1]);
         Array3::from_shape_fn(channels_first.dim(), |index| (f32::from(channels_first[index]) - 127.0) / 128.0)
@@ -133,8 +134,8 @@ impl EfficientNetLite0 {
         NetworkPlan::new().parameter_count()
     }
 
-    /// The products that the scores of an image of `size`×`size` pixels need, each with its addition: 385,187,552 for 224;
-    /// 0 for a size that [`Self::maps`] refuses.
+    /// The products that the scores of an image of `size`×`size` pixels need, each with its addition: 385,187,552 for
+    /// 224; 0 for a size that [`Self::maps`] refuses.
     pub fn multiply_adds(size: usize) -> u64 {
         if size.is_multiple_of(REDUCTION) { NetworkPlan::new().multiply_adds([size; 2]).unwrap_or(0) } else { 0 }
     }

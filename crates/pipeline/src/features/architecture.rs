@@ -61,8 +61,8 @@ pub(super) struct NetworkPlan {
 }
 
 impl ConvolutionPlan {
-    /// A convolution of all channels, or of each by itself where `groups` is their number, with the padding that TensorFlow
-    /// calls SAME: at stride 2 a row and a column more at the end, since all sizes are even.
+    /// A convolution of all channels, or of each by itself where `groups` is their number, with the padding that
+    /// TensorFlow calls SAME: at stride 2 a row and a column more at the end, since all sizes are even.
     fn new(names: [String; 2], channels: [usize; 2], kernel: usize, stride: usize, groups: usize) -> Self {
         let total = kernel - stride.min(kernel);
         let [before, after] = [total / 2, total - total / 2];
