@@ -13,7 +13,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use self::boxes::{Fields, Kind, child, name};
 use self::fragments::{Defaults, Fragments};
-use self::samples::Sample;
+use self::samples::{Sample, check_total};
 use self::track::{AvcConfiguration, Codec, Track};
 use crate::error::Origin;
 use crate::h264::{Checker, H264Reader, Limits, MAX_PICTURE, Picture, Pictures, Place};
@@ -48,6 +48,7 @@ pub(crate) fn open(file: File, origin: Origin, options: &OpenOptions) -> Result<
     if track.samples.is_empty() {
         return Err(origin.no_frames().into());
     }
+    check_total(&track.samples, length).map_err(|problem| origin.damaged(problem))?;
     let limits = Limits::new(options);
     let mut checker = Checker::new(limits);
     let mut head = Picture::default();

@@ -34,6 +34,17 @@ pub(super) fn read_tables(table: &[u8], file_length: u64) -> Result<(Vec<Sample>
     Ok((samples, end))
 }
 
+/// Checks that the pictures which lie within the file do not take more bytes than it has, so that reading them all takes
+/// no longer than reading the file.
+pub(super) fn check_total(samples: &[Sample], file_length: u64) -> Result<(), String> {
+    let within = |sample: &&Sample| sample.offset.checked_add(sample.size.into()).is_some_and(|end| end <= file_length);
+    let total: u64 = samples.iter().filter(within).map(|sample| u64::from(sample.size)).sum();
+    if total > file_length {
+        return Err(format!("the pictures take {total} bytes of a file of {file_length}"));
+    }
+    Ok(())
+}
+
 /// The entries of `N` numbers each of a table of a given length.
 fn entries<'a, const N: usize>(
     content: &'a [u8],
@@ -177,6 +188,20 @@ mod tests {
         let same: Table<'_> = (b"stsz", &[7, 5]);
         let (samples, _) = read_tables(&table(&[same, CHUNKS, OFFSETS, TIMES]), 9000).unwrap();
         assert_eq!(samples.iter().map(|sample| sample.size).collect::<Vec<_>>(), [7; 5]);
+    }
+
+    #[test]
+    fn pictures_over_one_another_are_refused() {
+        let sample = |offset, size| Sample { offset, size, time: 0, key: true };
+        let cases = [
+            (vec![sample(0, 60), sample(60, 40)], Ok(())),
+            // A file that has been cut.
+            (vec![sample(0, 90), sample(90, 90), sample(180, 90), sample(u64::MAX, 1)], Ok(())),
+            (vec![sample(0, 60), sample(20, 60)], Err("the pictures take 120 bytes of a file of 100".to_owned())),
+        ];
+        for (samples, expected) in cases {
+            assert_eq!(check_total(&samples, 100), expected);
+        }
     }
 
     #[test]
