@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::slice::from_ref;
 
 use pipeline::interrupt::Interrupt;
 use pipeline::videos::{Cache, CacheSummary, Collection, InputConfig, InputKind, check};
@@ -23,16 +24,16 @@ fn a_video_is_decoded_once_whatever_its_name() {
     let cache = Cache::open(&folder.path().join("frames")).unwrap();
     let (first, moved) = (folder.path().join("first.npy"), folder.path().join("elsewhere").join("moved.npy"));
     write_bar(&first, 7, true, 0);
-    assert_eq!(store(&cache, &[first.clone()], &input()).decoded, 7);
-    assert_eq!(store(&cache, &[first.clone()], &input()).decoded, 0);
+    assert_eq!(store(&cache, from_ref(&first), &input()).decoded, 7);
+    assert_eq!(store(&cache, from_ref(&first), &input()).decoded, 0);
     fs::create_dir(moved.parent().unwrap()).unwrap();
     fs::rename(&first, &moved).unwrap();
-    assert_eq!(store(&cache, &[moved.clone()], &input()).decoded, 0);
+    assert_eq!(store(&cache, from_ref(&moved), &input()).decoded, 0);
     // What changes the frames is another entry: the content, the size, the frame rate.
     write_bar(&moved, 8, true, 0);
-    assert_eq!(store(&cache, &[moved.clone()], &input()).decoded, 8);
-    assert_eq!(store(&cache, &[moved.clone()], &InputConfig { size: [12, 12], ..input() }).decoded, 8);
-    assert_eq!(store(&cache, &[moved.clone()], &InputConfig { frame_rate: 12.5, ..input() }).decoded, 4);
+    assert_eq!(store(&cache, from_ref(&moved), &input()).decoded, 8);
+    assert_eq!(store(&cache, from_ref(&moved), &InputConfig { size: [12, 12], ..input() }).decoded, 8);
+    assert_eq!(store(&cache, from_ref(&moved), &InputConfig { frame_rate: 12.5, ..input() }).decoded, 4);
     // What does not is not.
     assert_eq!(store(&cache, &[moved], &InputConfig { stacked_frames: 3, ..input() }).decoded, 0);
 }
@@ -64,7 +65,7 @@ fn damaged_entries_are_errors() {
     let cache = Cache::open(&folder.path().join("frames")).unwrap();
     let path = folder.path().join("bar.npy");
     write_bar(&path, 6, true, 3);
-    store(&cache, &[path.clone()], &input());
+    store(&cache, from_ref(&path), &input());
     let entry = fs::read_dir(folder.path().join("frames")).unwrap().next().unwrap().unwrap().path();
     let complete = fs::read(&entry).unwrap();
     let mut foreign = complete.clone();
@@ -79,7 +80,7 @@ fn damaged_entries_are_errors() {
     ];
     for (bytes, expected) in cases {
         fs::write(&entry, bytes).unwrap();
-        let summary = store(&cache, &[path.clone()], &input());
+        let summary = store(&cache, from_ref(&path), &input());
         let error = summary.videos[0].as_ref().unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("remove it"), "expected …{expected}…, found {error}");
     }
