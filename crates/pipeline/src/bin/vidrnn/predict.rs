@@ -42,7 +42,10 @@ pub(crate) fn run(arguments: &PredictArguments) -> anyhow::Result<()> {
             Err(error) if is_broken_pipe(&error) => return Ok(()),
             // One video that cannot be read does not keep the others from being looked at.
             Err(error) => {
-                eprintln!("error: {}: {}", video.display(), crate::message(&error));
+                let (name, problem) = (video.display().to_string(), crate::message(&error));
+                // Most errors name the file by themselves.
+                let prefix = if problem.contains(&name) { String::new() } else { format!("{name}: ") };
+                eprintln!("error: {prefix}{problem}");
                 failed += 1;
             }
             Ok(()) => {}
