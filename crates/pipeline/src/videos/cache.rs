@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::Array3;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use video_input::{Frame, FrameRateFilter, OpenOptions};
+use video_input::{Frame, FrameRateFilter};
 
 use super::input::FrameReader;
 use super::store::{StoreWriter, StoredVideo};
@@ -145,7 +145,7 @@ pub(super) fn store_video(
     network: Option<&EfficientNetLite0>,
     interrupt: &Interrupt,
 ) -> Result<usize, VideosError> {
-    let mut source = video_input::open(path, &OpenOptions::default())?;
+    let mut source = video_input::open(path, &input.open_options())?;
     let mut reader = FrameReader::new(input, network);
     let mut writer = StoreWriter::create(file, input.stored_shape())?;
     let mut filter = FrameRateFilter::new(input.frame_rate);

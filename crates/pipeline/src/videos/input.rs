@@ -4,7 +4,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
-use video_input::{Crop, ResizeFilter, Resizer};
+use video_input::{Crop, OnError, OpenOptions, ResizeFilter, Resizer};
 
 use super::VideosError;
 use crate::features::EfficientNetLite0;
@@ -21,6 +21,9 @@ pub struct InputConfig {
     pub kind: InputKind,
     /// At most so many frames per second are looked at; 0 for all. Default: 8 for features, 0 for pixels.
     pub frame_rate: f64,
+    /// What becomes of a video with a damaged frame: `stop`, it cannot be read; `skip`, the frame is left out; `keep`, the
+    /// video ends before it. Default: `stop`.
+    pub on_error: OnError,
     /// The height and the width of the pixels that are kept. Features have a size of their own, 224×224. Default: [64, 64].
     pub size: [usize; 2],
     /// How a frame of another shape becomes one of that size. Default: `stretch`.
@@ -82,7 +85,8 @@ impl InputConfig {
             InputKind::Pixels => (0.0, Scale::Clip),
             InputKind::Features | InputKind::FeatureMaps => (8.0, Scale::Fixed),
         };
-        Self { kind, frame_rate, size: [64, 64], crop: Crop::Stretch, colour: Colour::Rgb, scale, stacked_frames: 1 }
+        let (on_error, size, crop, colour) = (OnError::Stop, [64, 64], Crop::Stretch, Colour::Rgb);
+        Self { kind, frame_rate, on_error, size, crop, colour, scale, stacked_frames: 1 }
     }
 
     pub(super) fn validate(&self) -> Result<(), RecipeError> {
@@ -117,15 +121,25 @@ impl InputConfig {
         [channels * self.stacked_frames, height, width]
     }
 
+    /// How a video is opened.
+    pub(super) fn open_options(&self) -> OpenOptions {
+        OpenOptions { on_error: self.on_error, ..OpenOptions::default() }
+    }
+
     /// What decides the stored frames of a video, and nothing else: frames that are stored under the same text are equal.
     pub(super) fn key(&self) -> String {
+        let damage = match self.on_error {
+            OnError::Stop => "",
+            OnError::Skip => ", without damaged frames",
+            OnError::Keep => ", up to a damaged frame",
+        };
         match self.kind {
             InputKind::Pixels => format!(
-                "pixels {}x{} {:?} {:?} at most {} frames per second",
+                "pixels {}x{} {:?} {:?} at most {} frames per second{damage}",
                 self.size[0], self.size[1], self.crop, self.colour, self.frame_rate
             ),
             InputKind::Features | InputKind::FeatureMaps => format!(
-                "efficientnet-lite0 {} {:?} at most {} frames per second",
+                "efficientnet-lite0 {} {:?} at most {} frames per second{damage}",
                 if self.kind == InputKind::Features { "pooled" } else { "maps" },
                 self.crop,
                 self.frame_rate

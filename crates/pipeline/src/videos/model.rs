@@ -6,7 +6,7 @@ use ndarray::{Array1, Array4, Axis};
 use ndarray_rand::rand::Rng;
 use serde::{Deserialize, Serialize};
 use tensor_ops::softmax;
-use video_input::{Sampling, ShortClip};
+use video_input::{OpenOptions, Sampling, ShortClip};
 
 use super::cache::{network, store_video};
 use super::clips::{ClipReader, batch};
@@ -126,6 +126,11 @@ impl VideoModel {
 
     pub(super) fn reader(&self) -> ClipReader<'_> {
         ClipReader { input: &self.description.input }
+    }
+
+    /// How videos are opened for this model.
+    pub fn open_options(&self) -> OpenOptions {
+        self.description.input.open_options()
     }
 
     /// Decodes the video `path` into a file in `folder`.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use pipeline::run::RunDirectory;
 use pipeline::videos::{FramePrediction, Prediction, VideoModel, VideoStream, VideosError};
 use serde::Serialize;
-use video_input::{Frame, OpenOptions};
+use video_input::Frame;
 
 use crate::arguments::PredictArguments;
 
@@ -84,7 +84,7 @@ fn predict_video(model: &VideoModel, path: &Path) -> anyhow::Result<()> {
 }
 
 fn predict_frames(model: &VideoModel, path: &Path) -> anyhow::Result<()> {
-    let mut source = video_input::open(path, &OpenOptions::default())?;
+    let mut source = video_input::open(path, &model.open_options())?;
     let (mut stream, mut frame) = (VideoStream::new(model), Frame::default());
     let file = &*path.to_string_lossy();
     while source.next_frame(&mut frame)? {

@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &StreamArguments) -> anyhow::Result<()> {
 
 fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     let model = open_model(&arguments.run)?;
-    let mut source = open(arguments)?;
+    let mut source = open(arguments, &model.open_options())?;
     let (mut stream, mut frame) = (VideoStream::new(&model), Frame::default());
     while source.next_frame(&mut frame)? {
         let start = Instant::now();
@@ -40,15 +40,14 @@ fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(arguments: &StreamArguments) -> anyhow::Result<Box<dyn VideoSource>> {
-    let options = OpenOptions::default();
+fn open(arguments: &StreamArguments, options: &OpenOptions) -> anyhow::Result<Box<dyn VideoSource>> {
     Ok(match (arguments.video == Path::new("-"), arguments.raw) {
         (true, Some([width, height])) => {
             let (pixels, rate) = (arguments.pixels(), arguments.frame_rate);
-            video_input::read_raw(io::stdin(), width, height, pixels, rate, &options)?
+            video_input::read_raw(io::stdin(), width, height, pixels, rate, options)?
         }
-        (true, None) => video_input::read_y4m(BufReader::new(io::stdin()), &options)?,
+        (true, None) => video_input::read_y4m(BufReader::new(io::stdin()), options)?,
         (false, Some(_)) => anyhow::bail!("--raw is for frames from standard input, `-`"),
-        (false, None) => video_input::open(&arguments.video, &options)?,
+        (false, None) => video_input::open(&arguments.video, options)?,
     })
 }

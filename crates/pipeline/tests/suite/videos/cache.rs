@@ -7,6 +7,7 @@ use std::slice::from_ref;
 use pipeline::interrupt::Interrupt;
 use pipeline::videos::{Cache, CacheSummary, Collection, InputConfig, InputKind, check};
 use tempfile::tempdir;
+use video_input::OnError;
 
 use super::{bar_recipe, write_bar, write_bars};
 
@@ -56,6 +57,25 @@ fn frames_are_read_at_any_position() {
     for channel in 0..3 {
         assert_eq!([frames[[0, channel, 0, 7]], frames[[0, channel, 0, 6]]], [value(250.0), value(20.0)]);
         assert_eq!([frames[[1, channel, 0, 3]], frames[[1, channel, 0, 7]]], [value(250.0), value(20.0)]);
+    }
+}
+
+#[test]
+fn a_damaged_video_is_read_as_far_as_asked() {
+    let folder = tempdir().unwrap();
+    let cache = Cache::open(&folder.path().join("frames")).unwrap();
+    let path = folder.path().join("bar.npy");
+    write_bar(&path, 6, true, 3);
+    let complete = fs::read(&path).unwrap();
+    // Half of the last frame is missing.
+    fs::write(&path, &complete[..complete.len() - 96]).unwrap();
+    let stored = |on_error| {
+        let summary = store(&cache, from_ref(&path), &InputConfig { on_error, ..input() });
+        summary.videos.into_iter().next().unwrap()
+    };
+    assert!(stored(OnError::Stop).unwrap_err().to_string().contains("bar.npy"));
+    for on_error in [OnError::Keep, OnError::Skip] {
+        assert_eq!(stored(on_error).unwrap().frames(), 5, "{on_error:?}");
     }
 }
 

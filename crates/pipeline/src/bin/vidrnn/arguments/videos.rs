@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::videos::{InputKind, Unreadable, VideoRecipe};
-use video_input::{PixelFormat, Sampling};
+use video_input::{OnError, PixelFormat, Sampling};
 
 use super::{CommonArguments, configured, set};
 
@@ -26,6 +26,17 @@ enum UnreadableName {
     Stop,
     /// It is left out.
     Skip,
+}
+
+/// What becomes of a video with a damaged frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnErrorName {
+    /// It cannot be read.
+    Stop,
+    /// The frame is left out.
+    Skip,
+    /// The video ends before it.
+    Keep,
 }
 
 /// Which videos, and what is seen of them.
@@ -65,6 +76,9 @@ pub(crate) struct VideoArguments {
     /// The folder where the frames of decoded videos are kept. Default: `frames` beside the run directory.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// What becomes of a video with a damaged frame. Default: stop.
+    #[arg(long, value_enum)]
+    on_error: Option<OnErrorName>,
     /// What becomes of a video that cannot be read. Default: stop.
     #[arg(long, value_enum)]
     unreadable: Option<UnreadableName>,
@@ -72,7 +86,7 @@ pub(crate) struct VideoArguments {
 
 impl VideoArguments {
     /// The names of the flags, and whether they are given.
-    pub(super) fn flags(&self) -> [(&'static str, bool); 12] {
+    pub(super) fn flags(&self) -> [(&'static str, bool); 13] {
         [
             ("input", self.input.is_some()),
             ("size", self.size.is_some()),
@@ -85,6 +99,7 @@ impl VideoArguments {
             ("hmdb-split", self.hmdb_split.is_some()),
             ("initial-weights", self.initial_weights.is_some()),
             ("cache", self.cache.is_some()),
+            ("on-error", self.on_error.is_some()),
             ("unreadable", self.unreadable.is_some()),
         ]
     }
@@ -106,6 +121,12 @@ impl VideoArguments {
         set(&mut recipe.input.frame_rate, self.frame_rate);
         set(&mut recipe.sampling, self.segments.map(|segments| Sampling::Segments { segments }));
         set(&mut recipe.data.hmdb_split, self.hmdb_split);
+        let on_error = self.on_error.map(|on_error| match on_error {
+            OnErrorName::Stop => OnError::Stop,
+            OnErrorName::Skip => OnError::Skip,
+            OnErrorName::Keep => OnError::Keep,
+        });
+        set(&mut recipe.input.on_error, on_error);
         let unreadable = self.unreadable.map(|unreadable| match unreadable {
             UnreadableName::Stop => Unreadable::Stop,
             UnreadableName::Skip => Unreadable::Skip,
