@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
-use tensor_ops::testing::seeded_array;
+use tensor_ops::testing::{multiply_add_in_registers, seeded_array};
 use tensor_ops::{gemm, vecmath};
 
 /// Name, then m, k, n of `[m, k] · [k, n]`.
@@ -26,6 +26,19 @@ fn products(criterion: &mut criterion::Criterion) {
             bencher.iter(|| gemm(1.0, a.view(), b.view(), 0.0, black_box(c.view_mut())).expect("shapes that fit"));
         });
     }
+    group.finish();
+}
+
+/// What all threads together multiply and add in registers: the peak that other benchmarks are compared with.
+fn peak(criterion: &mut criterion::Criterion) {
+    const ROUNDS: usize = 1 << 18;
+    let threads = rayon::current_num_threads();
+    let operations = multiply_add_in_registers(1).1 * (threads * ROUNDS) as u64;
+    let mut group = criterion.benchmark_group("tensor-ops/peak");
+    group.throughput(Throughput::Elements(operations));
+    group.bench_function("fma", |bencher| {
+        bencher.iter(|| rayon::broadcast(|_| multiply_add_in_registers(black_box(ROUNDS))));
+    });
     group.finish();
 }
 
@@ -54,5 +67,5 @@ fn vector_mathematics(criterion: &mut criterion::Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = benches::criterion(); targets = products, vector_mathematics }
+criterion_group! { name = benches; config = benches::criterion(); targets = peak, products, vector_mathematics }
 criterion_main!(benches);

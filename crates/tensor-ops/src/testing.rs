@@ -16,6 +16,7 @@ mod cases;
 mod compare;
 mod fixture;
 mod gradient;
+mod peak;
 mod threads;
 
 pub use allocations::{CountingAllocator, allocations_of_steps};
@@ -23,4 +24,5 @@ pub use cases::run_cases;
 pub use compare::{assert_all_close, assert_bits_equal};
 pub use fixture::{Fixture, load_fixture};
 pub use gradient::{check_parameter_gradients, numeric_gradient, seeded_array};
+pub use peak::multiply_add_in_registers;
 pub use threads::{THREAD_COUNTS, assert_independent_of_threads, with_threads};
