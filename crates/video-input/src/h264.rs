@@ -186,7 +186,9 @@ impl<P: Pictures> H264Reader<P> {
         self.picture.clear();
         let ticks = self.pictures.next(&mut self.picture, &mut self.checker)?;
         let expected = self.orientation.turned_size([self.info.height, self.info.width]);
-        if let Some(found) = self.checker.size().map(|size| size.map(|side| side as usize)) {
+        let found = self.checker.size().map(|size| size.map(|side| side as usize));
+        // The end is no picture that could have a size.
+        if let (Some(_), Some(found)) = (ticks, found) {
             self.origin.check_same_size(self.next, expected, found).map_err(Failure::Frame)?;
         }
         Ok(ticks)

@@ -117,6 +117,24 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150)
 }
 
+/// In the head of an AVI file stands a size that its H.264 pictures do not have: each of them is left out, to the end.
+#[test]
+fn pictures_of_another_size_come_to_an_end() {
+    let mut content = fs::read(data("more/h264.avi")).unwrap();
+    let format = content.windows(4).position(|window| window == b"strf").expect("the file has a stream");
+    assert_eq!(content[format + 12..][..4], 128_u32.to_le_bytes());
+    content[format + 12] = 64;
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("other.avi");
+    fs::write(&path, content).unwrap();
+    for on_error in [OnError::Stop, OnError::Skip, OnError::Keep] {
+        let (frames, error) = read(&path, &options(on_error));
+        let message = "other.avi: frame 0: expected 72x64 pixels as before, found 72x128";
+        assert!(error.is_some_and(|error| error.to_string().ends_with(message)), "{on_error:?}");
+        assert_eq!(frames.len(), 0);
+    }
+}
+
 #[test]
 fn a_cut_recording_has_the_frames_before_the_cut() {
     let content = fs::read(data("more/fragmented.mp4")).unwrap();
