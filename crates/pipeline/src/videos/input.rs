@@ -165,7 +165,7 @@ impl Scale {
             }
         }
         let variance = frames.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / count;
-        // A clip that does not change at all stays as it is.
+        // A clip that does not change at all is 0, and stays so.
         let factor = (1.0 / variance.sqrt().max(SMALLEST_DEVIATION)) as f32;
         frames.mapv_inplace(|value| value * factor);
     }

@@ -10,13 +10,14 @@ use video_input::{OpenOptions, Sampling, ShortClip};
 
 use super::cache::{network, store_video};
 use super::clips::{ClipReader, batch};
+use super::recipe::validate_clips;
 use super::store::StoredVideo;
 use super::{InputConfig, StoreError, VideoRecipe, VideosError};
 use crate::features::EfficientNetLite0;
 use crate::interrupt::Interrupt;
 use crate::model::{ActionModel, ModelConfig, ModelError};
 use crate::random::{Purpose, generator};
-use crate::recipe::RecipeKind;
+use crate::recipe::{RecipeKind, require};
 use crate::run::{FORMAT_VERSION, RunDirectory, WeightsError, load_with};
 
 /// Everything needed to use a model of videos, apart from its weights.
@@ -50,11 +51,19 @@ impl VideoModelDescription {
         Self { format_version, recipe: recipe.recipe, labels, input, sampling, short_clips, test_clips, window, model }
     }
 
+    /// Checks what a file says before memory is taken for it.
+    fn validate(&self) -> Result<(), ModelError> {
+        self.input.validate()?;
+        validate_clips(&self.sampling, self.test_clips)?;
+        Ok(require(self.window > 0, "window", "at least 1 frame", self.window)?)
+    }
+
     /// The model with random weights.
     ///
     /// # Errors
-    /// [`ModelError`] if the parts do not fit together.
+    /// [`ModelError`] if a value is not allowed or the parts do not fit together.
     pub fn initial_model(&self, rng: &mut impl Rng) -> Result<ActionModel<f32>, ModelError> {
+        self.validate()?;
         let [channels, height, width] = self.input.step_shape();
         ActionModel::new(&self.model, channels, [height, width], self.labels.len(), rng)
     }

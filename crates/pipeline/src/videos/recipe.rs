@@ -127,9 +127,7 @@ impl VideoRecipe {
     pub fn validate(&self) -> Result<(), RecipeError> {
         require(self.recipe == RecipeKind::Videos, "recipe", "`videos`", self.recipe.name())?;
         require(i64::try_from(self.seed).is_ok(), "seed", "below 2^63", self.seed)?;
-        require((1..=64).contains(&self.test_clips), "test_clips", "1 to 64", self.test_clips)?;
-        let steps = self.sampling.length();
-        require((1..=MAX_STEPS).contains(&steps), "sampling", "1 to 4096 frames of a clip", steps)?;
+        validate_clips(&self.sampling, self.test_clips)?;
         let unicode = self.data.path.to_str().is_some();
         require(unicode, "data.path", "Unicode", self.data.path.display())?;
         self.data.validate()?;
@@ -138,4 +136,12 @@ impl VideoRecipe {
         self.model.validate()?;
         self.training.validate()
     }
+}
+
+/// Checks which frames make a clip, and how many clips a test looks at.
+pub(super) fn validate_clips(sampling: &Sampling, test_clips: usize) -> Result<(), RecipeError> {
+    require((1..=64).contains(&test_clips), "test_clips", "1 to 64", test_clips)?;
+    let steps = sampling.length();
+    require((1..=MAX_STEPS).contains(&steps), "sampling", "1 to 4096 frames of a clip", steps)?;
+    require(sampling.check().is_ok(), "sampling", "frames, strides and steps of at least 1", format!("{sampling:?}"))
 }

@@ -281,8 +281,14 @@ fn inconsistent(directory: &RunDirectory, problem: String) -> VideosError {
 fn absolute(recipe: &VideoRecipe) -> VideoRecipe {
     let mut recipe = recipe.clone();
     let data = &mut recipe.data;
-    let optional =
-        [&mut data.training_list, &mut data.validation_list, &mut data.classes, &mut data.hmdb_splits, &mut data.cache];
+    let optional = [
+        &mut recipe.initial_weights,
+        &mut data.training_list,
+        &mut data.validation_list,
+        &mut data.classes,
+        &mut data.hmdb_splits,
+        &mut data.cache,
+    ];
     let paths = optional.into_iter().flatten();
     for path in paths.chain([&mut data.path]) {
         // An empty path is refused later; without a current folder the path stays as it is.

@@ -9,6 +9,7 @@ use pipeline::videos::{self, Unreadable, VideoEvent, VideoModel, VideoRecipe, Vi
 use safetensors::SafeTensors;
 use tempfile::{TempDir, tempdir};
 use tensor_ops::Parameters;
+use video_input::Sampling;
 
 use super::{bar_recipe, write_bars};
 
@@ -168,6 +169,7 @@ fn recipes_that_cannot_be_used_leave_nothing_behind() {
         (change(&|recipe| recipe.input.frame_rate = f64::NAN), "`input.frame_rate`"),
         (change(&|recipe| recipe.input.stacked_frames = 0), "`input.stacked_frames`"),
         (change(&|recipe| recipe.test_clips = 0), "`test_clips`"),
+        (change(&|recipe| recipe.sampling = Sampling::Dense { frames: 4, stride: 0 }), "`sampling`"),
         (change(&|recipe| recipe.augmentation.max_shift = -0.1), "`augmentation.max_shift`"),
         (change(&|recipe| recipe.training.epochs = 0), "`training.epochs`"),
     ];
