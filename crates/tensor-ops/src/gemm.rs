@@ -1,9 +1,19 @@
-//! Matrix products `C = α A B + β C` through `matrixmultiply`, in parallel over parts of C.
+//! Matrix products `C = α A B + β C` in parallel over parts of C.
+//!
+//! Those of `f32` on CPUs with AVX2 or AVX-512 have register tiles of their own, in blocks for the caches; all others go through
+//! `matrixmultiply`.
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use crate::{Element, TensorError, check_axis};
+use crate::simd::Dispatch;
+use crate::{Element, Isa, TensorError, check_axis, with_scratch};
+
+mod blocked;
+mod pack;
+pub(crate) mod tile;
+
+pub(crate) use blocked::{Matrix, Product};
 
 /// Below this many multiply-adds a product is not split: handing over a part costs a few microseconds.
 const MIN_PART_WORK: usize = 1 << 20;
@@ -50,7 +60,7 @@ pub fn gemm<T: Element>(
     let (rows, columns) = c.dim();
     let [row_parts, column_parts] = parts(rows, columns, a.ncols());
     if row_parts * column_parts == 1 {
-        multiply(alpha, a, b, beta, c);
+        multiply(Isa::selected(), alpha, a, b, beta, c);
         return Ok(());
     }
     let rows_per_part = rows.div_ceil(row_parts).next_multiple_of(PART_ALIGNMENT);
@@ -66,7 +76,7 @@ pub fn gemm<T: Element>(
             tasks.push((a_part, b_part, c_part));
         }
     }
-    tasks.into_par_iter().for_each(|(a, b, c)| multiply(alpha, a, b, beta, c));
+    tasks.into_par_iter().for_each(|(a, b, c)| multiply(Isa::selected(), alpha, a, b, beta, c));
     Ok(())
 }
 
@@ -82,7 +92,7 @@ pub fn gemm_serial<T: Element>(
     c: ArrayViewMut2<'_, T>,
 ) -> Result<(), TensorError> {
     check_shapes(&a, &b, &c)?;
-    multiply(alpha, a, b, beta, c);
+    multiply(Isa::selected(), alpha, a, b, beta, c);
     Ok(())
 }
 
@@ -101,7 +111,14 @@ fn parts(rows: usize, columns: usize, depth: usize) -> [usize; 2] {
     [row_parts, column_parts]
 }
 
-fn multiply<T: Element>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, beta: T, mut c: ArrayViewMut2<'_, T>) {
+fn multiply<T: Element>(
+    isa: Isa,
+    alpha: T,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    beta: T,
+    mut c: ArrayViewMut2<'_, T>,
+) {
     let (rows, columns) = c.dim();
     let depth = a.ncols();
     if rows == 0 || columns == 0 {
@@ -117,9 +134,10 @@ fn multiply<T: Element>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, be
     let [c_rows, c_columns]: [isize; 2] = [c.strides()[0], c.strides()[1]];
     // SAFETY: pointers and strides are those of views whose shapes were checked to be [rows, depth],
     // [depth, columns] and [rows, columns]; the mutable view of C aliases nothing, itself included.
-    #[expect(unsafe_code, reason = "matrixmultiply takes pointers and strides")]
+    #[expect(unsafe_code, reason = "products take pointers and strides")]
     unsafe {
         T::gemm_raw(
+            isa,
             [rows, depth, columns],
             alpha,
             (a.as_ptr(), a_rows, a_columns),
@@ -141,6 +159,7 @@ pub(crate) trait RawGemm: Sized {
     /// may be the same, nor be elements of A or B.
     #[expect(unsafe_code, reason = "matrixmultiply takes pointers and strides")]
     unsafe fn gemm_raw(
+        isa: Isa,
         sizes: [usize; 3],
         alpha: Self,
         a: (*const Self, isize, isize),
@@ -150,27 +169,47 @@ pub(crate) trait RawGemm: Sized {
     );
 }
 
-macro_rules! impl_raw_gemm {
-    ($element:ty, $gemm:path) => {
-        impl RawGemm for $element {
-            #[expect(unsafe_code, reason = "matrixmultiply takes pointers and strides")]
-            unsafe fn gemm_raw(
-                [m, k, n]: [usize; 3],
-                alpha: Self,
-                a: (*const Self, isize, isize),
-                b: (*const Self, isize, isize),
-                beta: Self,
-                c: (*mut Self, isize, isize),
-            ) {
-                // SAFETY: the caller's contract is that of matrixmultiply.
-                unsafe { $gemm(m, k, n, alpha, a.0, a.1, a.2, b.0, b.1, b.2, beta, c.0, c.1, c.2) }
+impl RawGemm for f32 {
+    #[expect(unsafe_code, reason = "products take pointers and strides")]
+    unsafe fn gemm_raw(
+        isa: Isa,
+        [m, k, n]: [usize; 3],
+        alpha: Self,
+        a: (*const Self, isize, isize),
+        b: (*const Self, isize, isize),
+        beta: Self,
+        c: (*mut Self, isize, isize),
+    ) {
+        // SAFETY: granted by the caller.
+        unsafe {
+            if isa == Isa::Portable {
+                matrixmultiply::sgemm(m, k, n, alpha, a.0, a.1, a.2, b.0, b.1, b.2, beta, c.0, c.1, c.2);
+            } else {
+                let [a, b] = [a, b].map(|(pointer, row, column)| Matrix { pointer, row, column });
+                let c = Matrix { pointer: c.0, row: c.1, column: c.2 };
+                with_scratch(Product::<Self>::buffer_len([m, k, n]), |buffer| {
+                    Self::dispatch_on(isa, Product::new([m, k, n], alpha, a, b, beta, c, buffer));
+                });
             }
         }
-    };
+    }
 }
 
-impl_raw_gemm!(f32, matrixmultiply::sgemm);
-impl_raw_gemm!(f64, matrixmultiply::dgemm);
+impl RawGemm for f64 {
+    #[expect(unsafe_code, reason = "products take pointers and strides")]
+    unsafe fn gemm_raw(
+        _isa: Isa,
+        [m, k, n]: [usize; 3],
+        alpha: Self,
+        a: (*const Self, isize, isize),
+        b: (*const Self, isize, isize),
+        beta: Self,
+        c: (*mut Self, isize, isize),
+    ) {
+        // SAFETY: the caller's contract is that of matrixmultiply.
+        unsafe { matrixmultiply::dgemm(m, k, n, alpha, a.0, a.1, a.2, b.0, b.1, b.2, beta, c.0, c.1, c.2) }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +257,9 @@ mod tests {
         }
         check::<f32>(300, 70, 290, 1e-6);
         check::<f64>(130, 300, 520, 1e-14);
+        for [m, k, n] in [[700, 300, 150], [150, 300, 700], [400, 520, 200], [200, 17, 1500], [169, 256, 1025]] {
+            check::<f32>(m, k, n, 1e-6);
+        }
         check::<f32>(5, 600, 2100, 1e-6);
         check::<f32>(2100, 600, 5, 1e-6);
     }

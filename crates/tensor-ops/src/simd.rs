@@ -167,6 +167,30 @@ pub(crate) trait Simd<T: Copy>: Copy {
     #[expect(unsafe_code, reason = "kernels address tiles by pointer")]
     unsafe fn store_ptr(self, target: *mut T, value: Self::Vector);
 
+    /// Transposes a block of `LANES` × `LANES`: `target[k · target_stride + r] = source[offset(r) + k]`. Whole vectors are
+    /// written in rising `k`, so with a `target_stride` below `LANES` the later ones overwrite what the earlier ones wrote too
+    /// much.
+    ///
+    /// # Safety
+    /// `source` must be valid for reads of `LANES` elements at each of `LANES` offsets, and `target` for writes of as many
+    /// vectors.
+    #[expect(unsafe_code, reason = "kernels address tiles by pointer")]
+    #[inline(always)]
+    unsafe fn transpose_ptr(
+        self,
+        source: *const T,
+        offset: impl Fn(usize) -> isize,
+        target: *mut T,
+        target_stride: usize,
+    ) {
+        for k in 0..Self::LANES {
+            for r in 0..Self::LANES {
+                // SAFETY: the caller grants both.
+                unsafe { target.add(k * target_stride + r).write(source.offset(offset(r)).add(k).read()) };
+            }
+        }
+    }
+
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

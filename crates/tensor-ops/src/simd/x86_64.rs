@@ -81,6 +81,7 @@ macro_rules! impl_simd {
         exp2_integral: |$n:ident| $exp2:expr,
         scale_exp2: |$token_value:ident, $significand:ident, $power:ident| $scale:expr,
         and: $and:ident, andnot: $andnot:ident, or: $or:ident,
+        $(transpose: $transpose:ident,)?
     ) => {
         impl Simd<$element> for $token {
             type Vector = $vector;
@@ -107,6 +108,19 @@ macro_rules! impl_simd {
                 // SAFETY: as above; the caller grants the writes, and the instruction needs no alignment.
                 unsafe { $store(target, value) }
             }
+            $(
+                #[inline(always)]
+                unsafe fn transpose_ptr(
+                    self,
+                    source: *const $element,
+                    offset: impl Fn(usize) -> isize,
+                    target: *mut $element,
+                    target_stride: usize,
+                ) {
+                    // SAFETY: as above; the caller grants reads and writes.
+                    unsafe { $transpose(source, offset, target, target_stride) }
+                }
+            )?
             #[inline(always)]
             fn add(self, a: $vector, b: $vector) -> $vector {
                 // SAFETY: the token exists, so the CPU has the instruction.
@@ -197,6 +211,7 @@ impl_simd! {
         _mm256_mul_ps(scaled, Simd::<f32>::exp2_integral(token, _mm256_sub_ps(n, half)))
     },
     and: _mm256_and_ps, andnot: _mm256_andnot_ps, or: _mm256_or_ps,
+    transpose: transpose_8x8,
 }
 
 impl_simd! {
@@ -247,4 +262,33 @@ impl_simd! {
     },
     scale_exp2: |_token, a, n| _mm512_scalef_pd(a, n),
     and: _mm512_and_pd, andnot: _mm512_andnot_pd, or: _mm512_or_pd,
+}
+
+/// [`Simd::transpose_ptr`] of eight vectors in registers.
+///
+/// # Safety
+/// As for [`Simd::transpose_ptr`], on a CPU with AVX2.
+#[inline(always)]
+unsafe fn transpose_8x8(source: *const f32, offset: impl Fn(usize) -> isize, target: *mut f32, target_stride: usize) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        let r: [__m256; 8] = std::array::from_fn(|row| _mm256_loadu_ps(source.offset(offset(row))));
+        let pair = |a: usize| [_mm256_unpacklo_ps(r[a], r[a + 1]), _mm256_unpackhi_ps(r[a], r[a + 1])];
+        let [p, q, s, t] = [pair(0), pair(2), pair(4), pair(6)];
+        let quads = |a: [__m256; 2], b: [__m256; 2]| {
+            [
+                _mm256_shuffle_ps::<0x44>(a[0], b[0]),
+                _mm256_shuffle_ps::<0xee>(a[0], b[0]),
+                _mm256_shuffle_ps::<0x44>(a[1], b[1]),
+                _mm256_shuffle_ps::<0xee>(a[1], b[1]),
+            ]
+        };
+        let (upper, lower) = (quads(p, q), quads(s, t));
+        for k in 0..4 {
+            _mm256_storeu_ps(target.add(k * target_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]));
+        }
+        for k in 0..4 {
+            _mm256_storeu_ps(target.add((k + 4) * target_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]));
+        }
+    }
 }

@@ -1,0 +1,251 @@
+//! The register tile of the matrix product: up to six rows of C, up to [`MOST_VECTORS`] vectors wide.
+//!
+//! Of the operands, A is read element by element wherever it lies, B as whole vectors from a packed panel.
+
+#![expect(unsafe_code, reason = "the tile addresses its operands by pointer")]
+
+use std::mem::MaybeUninit;
+
+use crate::Element;
+use crate::simd::{Kernel, Simd};
+
+/// The most rows of a tile.
+pub(crate) const MOST_ROWS: usize = 6;
+/// The most vectors in a row of a tile, over all instruction sets.
+const MOST_VECTORS: usize = 4;
+/// The most lanes of a vector, over all instruction sets and elements.
+pub(crate) const MOST_LANES: usize = 16;
+/// The most columns of a tile, over all instruction sets and elements.
+pub(crate) const MOST_WIDTH: usize = MOST_VECTORS * MOST_LANES;
+
+/// Vectors in a row of a whole tile: with [`MOST_ROWS`] of them, all sums stay in registers.
+pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
+    // 512-bit registers come in 32, narrower ones in 16.
+    if S::LANES * size_of::<T>() == 64 { 4 } else { 2 }
+}
+
+/// Columns of a whole tile.
+pub(crate) const fn width<T: Copy, S: Simd<T>>() -> usize {
+    vectors::<T, S>() * S::LANES
+}
+
+/// Columns of the panel for `columns` that are left: whole vectors, 1, 2 or 4.
+pub(crate) const fn panel_width<T: Copy, S: Simd<T>>(columns: usize) -> usize {
+    if columns <= S::LANES {
+        S::LANES
+    } else if columns <= 2 * S::LANES {
+        2 * S::LANES
+    } else {
+        width::<T, S>()
+    }
+}
+
+/// Cuts `rows` into tiles of about equal height: (first row, rows).
+#[inline(always)]
+pub(crate) fn row_tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(MOST_ROWS);
+    let (height, taller) = rows.checked_div(count).map_or((0, 0), |height| (height, rows % count));
+    (0..count).map(move |tile| (tile * height + tile.min(taller), height + usize::from(tile < taller)))
+}
+
+/// What a tile multiplies.
+#[derive(Clone, Copy)]
+struct Operands<T> {
+    /// A: `a[r, k]` is at `a + r · a_row + k · a_depth`.
+    a: *const T,
+    a_row: isize,
+    a_depth: isize,
+    /// The panel of B, `[depth, width]`.
+    panel: *const T,
+    width: usize,
+    depth: usize,
+}
+
+/// What becomes of the sums `AB` of a tile: `C = α AB + β C`, with C not read where β is 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Update<T> {
+    pub(crate) alpha: T,
+    pub(crate) beta: T,
+}
+
+/// Part of a matrix by pointer, row stride and column stride.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<T> {
+    pub(crate) pointer: *mut T,
+    pub(crate) row: isize,
+    pub(crate) column: isize,
+}
+
+impl<T> Target<T> {
+    fn at(self, row: usize, column: usize) -> *mut T {
+        self.pointer.wrapping_offset(row as isize * self.row + column as isize * self.column)
+    }
+}
+
+/// Rows of A.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<T> {
+    /// `a[r, k]` is at `pointer + r · row + k`.
+    Strided { pointer: *const T, row: isize },
+    /// Tile by tile, as [`row_tiles`] cuts them, `[depth, rows of the tile]`.
+    Tiles(*const T),
+}
+
+/// The product of some rows of A with one panel of B.
+struct Strip<T> {
+    a: Rows<T>,
+    rows: usize,
+    panel: *const T,
+    width: usize,
+    depth: usize,
+    update: Update<T>,
+    c: Target<T>,
+    columns: usize,
+}
+
+/// Computes `rows` × `columns` of C from rows of A and a panel of B, `[depth, width]`.
+///
+/// # Safety
+/// A must be valid for reads of `rows` × `depth` elements, the panel for `depth` × `width`, and C for reads and writes of
+/// `rows` × `columns`, which nothing else accesses; `columns` is from 1 to `width`, and `width` is that of [`panel_width`].
+#[inline(always)]
+pub(crate) unsafe fn multiply_panel<T: Element, S: Simd<T>>(
+    simd: S,
+    (a, rows): (Rows<T>, usize),
+    (panel, width): (*const T, usize),
+    depth: usize,
+    update: Update<T>,
+    c: Target<T>,
+    columns: usize,
+) {
+    // All products share it.
+    simd.call(Strip { a, rows, panel, width, depth, update, c, columns });
+}
+
+impl<T: Element> Kernel<T> for Strip<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { a, rows, panel, width, depth, update, c, columns } = self;
+        let is_whole = columns == width && c.column == 1;
+        let mut edge = MaybeUninit::<[T; MOST_ROWS * MOST_WIDTH]>::uninit();
+        let edge: *mut T = edge.as_mut_ptr().cast();
+        for (row, height) in row_tiles(rows) {
+            // SAFETY: made by `multiply_panel` alone, whose caller grants A, the panel and C; `edge` has room for every tile,
+            // and with a β other than 0 it is filled first.
+            unsafe {
+                let (a, a_row, a_depth) = match a {
+                    Rows::Strided { pointer, row: pitch } => (pointer.offset(row as isize * pitch), pitch, 1),
+                    Rows::Tiles(pointer) => (pointer.add(row * depth), 1, height as isize),
+                };
+                let operands = Operands { a, a_row, a_depth, panel, width, depth };
+                let target = Target { pointer: c.at(row, 0), ..c };
+                if is_whole {
+                    choose_width(simd, operands, update, target.pointer, c.row, height);
+                    continue;
+                }
+                if update.beta != T::zero() {
+                    for (r, w) in (0..height).flat_map(|r| (0..width).map(move |w| (r, w))) {
+                        let value = if w < columns { target.at(r, w).read() } else { T::zero() };
+                        edge.add(r * width + w).write(value);
+                    }
+                }
+                choose_width(simd, operands, update, edge, width as isize, height);
+                for (r, w) in (0..height).flat_map(|r| (0..columns).map(move |w| (r, w))) {
+                    target.at(r, w).write(edge.add(r * width + w).read());
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`multiply_panel`], for one tile with whole rows of the panel's width.
+#[inline(always)]
+unsafe fn choose_width<T: Element, S: Simd<T>>(
+    simd: S,
+    operands: Operands<T>,
+    update: Update<T>,
+    c: *mut T,
+    c_row: isize,
+    rows: usize,
+) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        match operands.width / S::LANES {
+            1 => choose_rows::<T, S, 1>(simd, operands, update, c, c_row, rows),
+            2 => choose_rows::<T, S, 2>(simd, operands, update, c, c_row, rows),
+            // Only 512-bit registers have tiles this wide; elsewhere the branch is removed.
+            _ if vectors::<T, S>() < 4 => {}
+            _ => choose_rows::<T, S, 4>(simd, operands, update, c, c_row, rows),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`choose_width`].
+#[inline(always)]
+unsafe fn choose_rows<T: Element, S: Simd<T>, const V: usize>(
+    simd: S,
+    operands: Operands<T>,
+    update: Update<T>,
+    c: *mut T,
+    c_row: isize,
+    rows: usize,
+) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        match rows {
+            1 => tile::<T, S, 1, V>(simd, operands, update, c, c_row),
+            2 => tile::<T, S, 2, V>(simd, operands, update, c, c_row),
+            3 => tile::<T, S, 3, V>(simd, operands, update, c, c_row),
+            4 => tile::<T, S, 4, V>(simd, operands, update, c, c_row),
+            5 => tile::<T, S, 5, V>(simd, operands, update, c, c_row),
+            _ => tile::<T, S, 6, V>(simd, operands, update, c, c_row),
+        }
+    }
+}
+
+/// `R` rows of `V` vectors: every sum stays in a register over the depth.
+///
+/// # Safety
+/// As for [`choose_width`], with `R` rows and `V` vectors.
+#[inline(always)]
+unsafe fn tile<T: Element, S: Simd<T>, const R: usize, const V: usize>(
+    simd: S,
+    operands: Operands<T>,
+    update: Update<T>,
+    c: *mut T,
+    c_row: isize,
+) {
+    let Operands { mut a, a_row, a_depth, mut panel, depth, .. } = operands;
+    // SAFETY: the offsets stay inside the areas that the caller grants.
+    unsafe {
+        let mut sums = [[simd.splat(T::zero()); V]; R];
+        for _ in 0..depth {
+            let b: [S::Vector; V] = std::array::from_fn(|v| simd.load_ptr(panel.add(v * S::LANES)));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = simd.splat(a.offset(row as isize * a_row).read());
+                for v in 0..V {
+                    sums[v] = simd.mul_add(value, b[v], sums[v]);
+                }
+            }
+            panel = panel.add(V * S::LANES);
+            a = a.wrapping_offset(a_depth);
+        }
+        let [alpha, beta] = [simd.splat(update.alpha), simd.splat(update.beta)];
+        for (row, sums) in sums.iter().enumerate() {
+            let c = c.offset(row as isize * c_row);
+            for (v, &sum) in sums.iter().enumerate() {
+                let target = c.add(v * S::LANES);
+                let value = if update.beta == T::zero() {
+                    simd.mul(alpha, sum)
+                } else {
+                    simd.mul_add(alpha, sum, simd.mul(beta, simd.load_ptr(target)))
+                };
+                simd.store_ptr(target, value);
+            }
+        }
+    }
+}
