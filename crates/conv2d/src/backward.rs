@@ -213,7 +213,43 @@ pub(crate) fn backward_parameters_on<T: Element>(
     Ok((weight, bias))
 }
 
-/// The sums of the weight's gradient: one part per chunk of the batch, group and range of channels of the group.
+/// The division of the sums of the weight's gradient: one part per chunk of the batch, group and range of channels of the
+/// group.
+struct Parts {
+    taps: Taps,
+    chunks: usize,
+    chunk_images: usize,
+    split_channels: usize,
+    splits: usize,
+    /// Of all parts.
+    count: usize,
+    /// Elements of a part.
+    len: usize,
+}
+
+impl Parts {
+    fn new<T: Element>(isa: Isa, sizes: &Sizes) -> Result<Self, Conv2dError> {
+        let Sizes { group_in, group_out, groups, batch, .. } = *sizes;
+        let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
+        let len = |channels: usize| Correlation::<T>::transposed_sums_len(isa, &taps, channels, group_out);
+        let whole = len(group_in).saturating_mul(groups);
+        let chunks = batch.min((MAX_SUMS / whole.max(1)).clamp(MIN_CHUNKS, MAX_CHUNKS));
+        let chunk_images = batch.div_ceil(chunks);
+        let chunks = batch.div_ceil(chunk_images);
+        let split = (MAX_CHUNKS / chunks.saturating_mul(groups).max(1)).clamp(1, group_in);
+        let split_channels = group_in.div_ceil(split);
+        let splits = group_in.div_ceil(split_channels);
+        let count = chunks.saturating_mul(groups).saturating_mul(splits);
+        Ok(Self { chunks, chunk_images, split_channels, splits, count, len: len(split_channels), taps })
+    }
+}
+
+/// The elements that the sums of the weight's gradient take.
+pub(crate) fn sums_len<T: Element>(isa: Isa, sizes: &Sizes) -> Result<usize, Conv2dError> {
+    let parts = Parts::new::<T>(isa, sizes)?;
+    Ok(parts.count.saturating_mul(parts.len))
+}
+
 fn correlate_transposed<T: Element>(
     isa: Isa,
     sizes: &Sizes,
@@ -222,17 +258,10 @@ fn correlate_transposed<T: Element>(
 ) -> Result<(), Conv2dError> {
     let Sizes { group_in, group_out, groups, batch, .. } = *sizes;
     let weight_len = sizes.out_channels * group_in * sizes.taps();
-    let chunks = batch.min((MAX_SUMS / weight_len.max(1)).clamp(MIN_CHUNKS, MAX_CHUNKS));
-    let chunk_images = batch.div_ceil(chunks);
-    let chunks = batch.div_ceil(chunk_images);
-    let split = (MAX_CHUNKS / (chunks * groups).max(1)).clamp(1, group_in);
-    let split_channels = group_in.div_ceil(split);
-    let splits = group_in.div_ceil(split_channels);
-
-    let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
-    let plan = Correlation::transposed(isa, taps, split_channels);
-    let part_len = plan.sums_len(group_out);
-    let mut sums: Array1<T> = zeros("sums of the gradient of the weight", [chunks * groups * splits * part_len])?;
+    let parts = Parts::new::<T>(isa, sizes)?;
+    let Parts { taps, chunks, chunk_images, split_channels, splits, count, len: part_len } = parts;
+    let plan = Correlation::transposed(isa, taps, split_channels, group_out);
+    let mut sums: Array1<T> = zeros("sums of the gradient of the weight", [count.saturating_mul(part_len)])?;
     let sums = sums.as_slice_mut().unwrap_or_default();
     let parts: Vec<_> = sums.chunks_exact_mut(part_len).enumerate().collect();
     for_each_task(sizes.is_parallel(), parts, |(part, sums)| {

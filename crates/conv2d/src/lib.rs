@@ -33,7 +33,8 @@
 //! and axes. Inputs may be views with any strides.
 //!
 //! Results do not depend on the number of threads, nor on the other images of the batch, bit for bit: work is divided by
-//! shape alone, and every sum has a fixed order. They do depend on the instruction set (see [`tensor_ops::Isa`]).
+//! shape alone, and every sum has a fixed order. They do depend on the instruction set (see [`tensor_ops::Isa`]), and 3×3 and
+//! 5×5 kernels over many channels of `f32` go through fewer products (see [`tensor_ops::WINOGRAD_VARIABLE`]).
 //!
 //! Out of scope: padding by anything but zeros, transposed convolution as a layer, and integer weights.
 
@@ -43,6 +44,7 @@ mod error;
 mod forward;
 mod inverted_residual;
 mod layer;
+mod memory;
 mod narrow;
 mod packed;
 mod packed_layer;
@@ -57,5 +59,6 @@ pub use error::Conv2dError;
 pub use forward::convolve_into;
 pub use inverted_residual::{InvertedResidual, PackedInvertedResidual};
 pub use layer::{Conv2d, Conv2dGradients, Conv2dTrace};
+pub use memory::WorkingMemory;
 pub use packed::{PackedConv2d, PackedConv2dBackward};
 pub use packed_layer::PackedLayer;

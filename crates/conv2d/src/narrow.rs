@@ -276,7 +276,7 @@ pub(crate) fn backward_weight<T: Element>(
     let depth = sizes.group_in * sizes.taps();
     let joined = SUMMED_POSITIONS.div_ceil(positions);
     let pitch = joined * positions;
-    let plan = Correlation::transposed(isa, row_of(pitch), depth);
+    let plan = Correlation::transposed(isa, row_of(pitch), depth, sizes.group_out);
     let part_len = plan.sums_len(sizes.group_out);
     let chunk_images = sizes.batch.div_ceil(MAX_CHUNKS).next_multiple_of(joined);
     let chunks = sizes.batch.div_ceil(chunk_images);

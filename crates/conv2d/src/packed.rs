@@ -103,6 +103,15 @@ impl<T: Element> PackedConv2d<T> {
         }
     }
 
+    /// Bands whose first row and number of rows are multiples of this compute nothing twice; it divides
+    /// [`Self::band_rows`], or that is all rows.
+    pub fn row_multiple(&self) -> usize {
+        match &self.kernels {
+            Kernels::Correlation { plan, .. } => plan.row_multiple(),
+            Kernels::Unrolled(_) => 1,
+        }
+    }
+
     /// Computes the output rows from `first_row` on, as many as `band` has.
     ///
     /// - `image`: `[in_channels, height, width]`, any strides; standard layout is fastest

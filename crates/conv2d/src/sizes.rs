@@ -38,6 +38,12 @@ impl Sizes {
         for ((axis, expected), &found) in axes.into_iter().zip(config.weight_shape()?).zip(weight.shape()) {
             check_axis(NAME, axis, expected, found)?;
         }
+        Self::of_images(config, input)
+    }
+
+    /// Checks the configuration and the input.
+    pub(crate) fn of_images(config: &Conv2dConfig, input: [usize; 4]) -> Result<Self, Conv2dError> {
+        config.weight_shape()?;
         let [batch, channels, height, width] = input;
         check_not_empty(NAME, "input batch", batch)?;
         check_axis(NAME, "input channels", config.in_channels, channels)?;

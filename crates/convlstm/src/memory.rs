@@ -86,7 +86,22 @@ impl<C: Cell> RecurrentConfig<C> {
             let normalised = if layer.cell.normalisation_groups() > 0 { C::GATES } else { 0 };
             let needed = if layer.cell.needs_maps() { MAPS + normalised } else { 0 };
             estimate.parameters = estimate.parameters.saturating_add(weights);
-            estimate.packed = estimate.packed.saturating_add(weights);
+            let convolutions = [
+                (layer.input_convolution(inputs), read_size),
+                (layer.state_convolution(C::GATES - C::separate_gates()), [height, width]),
+                (layer.state_convolution(C::separate_gates()), [height, width]),
+            ];
+            let [mut packed, mut packed_backward, mut sums] = [0_usize; 3];
+            for (convolution, size) in convolutions {
+                if convolution.in_channels > 0 && convolution.out_channels > 0 {
+                    let memory = convolution.working_memory::<T>(size, batch)?;
+                    packed = memory.packed.saturating_add(packed);
+                    packed_backward = memory.packed_backward.saturating_add(packed_backward);
+                    // Those of one convolution at a time, over all steps.
+                    sums = convolution.working_memory::<T>(size, batch.saturating_mul(time))?.sums.max(sums);
+                }
+            }
+            estimate.packed = estimate.packed.saturating_add(bytes(&[directions, packed]));
             let (output, state) = (maps(time, 1), maps(1, 1 + cell));
             let below = bytes(&[batch, time, inputs, read_size[0], read_size[1]]);
             read_size = [height, width];
@@ -109,9 +124,10 @@ impl<C: Cell> RecurrentConfig<C> {
                 crate::backward::section_steps(step.into_iter().fold(1, usize::saturating_mul), time)
             };
             let again = if self.memory == TraceMemory::RecomputeGates { MAPS + normalised + cell + 1 } else { 0 };
+            let working = packed_backward.saturating_add(sums);
             // One direction at a time, between the gradients of the output and of what the layer read.
-            let direction =
-                maps(section, MAPS + again).saturating_add(state).saturating_add(weights) / directions as u64;
+            let direction = maps(section, MAPS + again).saturating_add(state) / directions as u64;
+            let direction = direction.saturating_add(bytes(&[working]));
             estimate.backward = estimate.backward.max(direction.saturating_add(output).saturating_add(below));
         }
         estimate.outputs = estimate.outputs.saturating_add(states);

@@ -73,6 +73,8 @@ impl<T: Element> PackedDirection<T> {
         let band_rows = all.into_iter().flatten().map(PackedConv2d::band_rows).min().unwrap_or(1);
         let row_bytes = C::GATES * hidden * size[1] * size_of::<T>();
         let band_rows = band_rows.min((BAND_BYTES / row_bytes.max(1)).max(1));
+        let multiple = all.into_iter().flatten().map(PackedConv2d::row_multiple).max().unwrap_or(1);
+        let band_rows = if band_rows > multiple { band_rows / multiple * multiple } else { band_rows };
         let vector = |values: &Option<ndarray::Array1<T>>, len: usize| {
             values.as_ref().map_or_else(|| vec![T::zero(); len], |values| values.to_vec())
         };

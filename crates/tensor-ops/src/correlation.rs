@@ -12,11 +12,12 @@
 //! - [`Correlation::multiply_transposed`]: `sums[k, r, c, m] += Σ_{i, j} source[k, i·s_y + r, j·s_x + c] · grad[m, i, j]`
 //!
 //! Every output element is one chain of fused multiply-adds in the order of the sum (over channels, then taps; over
-//! positions), so it does not depend on its place in a tile, a band or a batch.
+//! positions), so it does not depend on its place in a tile, a band or a batch. Nor does it where 3×3 or 5×5 taps over many
+//! channels of `f32` go through fewer products: see [`WINOGRAD_VARIABLE`].
 
 use std::marker::PhantomData;
 
-use ndarray::{ArrayView3, ArrayViewMut3};
+use ndarray::{ArrayView3, ArrayViewMut3, Axis};
 
 use crate::simd::Dispatch;
 use crate::{Element, Isa, TensorError, check_axis};
@@ -29,6 +30,7 @@ mod scratch;
 mod taps;
 mod transposed;
 mod weights;
+mod winograd;
 
 pub use depthwise::Depthwise;
 use depthwise::Planes;
@@ -38,6 +40,8 @@ pub use scratch::with_scratch;
 pub use taps::{PhaseTaps, Taps};
 use transposed::Transposed;
 pub use weights::CorrelationWeights;
+use winograd::{Backward, Forward, Winograd};
+pub use winograd::{WINOGRAD_VARIABLE, winograd_from_environment};
 
 /// What a correlation adds its sum to.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +64,8 @@ pub struct Correlation<T> {
     band_rows: usize,
     layout: Layout,
     direct: Option<Direct>,
+    /// Where tiles take fewer products.
+    winograd: Option<Winograd>,
     element: PhantomData<T>,
 }
 
@@ -88,17 +94,25 @@ impl<T: Element> Correlation<T> {
         let bands = work_per_row.saturating_mul(taps.output[0]) / MIN_BAND_WORK;
         let bands = bands.clamp(1, MIN_TASKS.div_ceil(images.max(1)));
         let most_rows = taps.output[0].div_ceil(bands);
-        Self::with_blocks(isa, taps, channels, block_channels, most_rows)
+        let winograd = Winograd::new::<T>(isa, &taps, channels, rows);
+        let mut plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
+        if let Some(winograd) = winograd {
+            plan.band_rows = winograd.band_rows(most_rows);
+            plan.winograd = Some(winograd);
+        }
+        plan
     }
 
-    /// The correlation of at most `channels` source channels, for [`Self::multiply_transposed`].
-    pub fn transposed(isa: Isa, taps: Taps, channels: usize) -> Self {
+    /// The correlation of at most `channels` source channels with gradients of `rows` channels, for
+    /// [`Self::multiply_transposed`].
+    pub fn transposed(isa: Isa, taps: Taps, channels: usize, rows: usize) -> Self {
         let taps = taps.with_least_stride();
         let most_rows = TRANSPOSED_POSITIONS / taps.output[1].max(1);
-        let rows = taps.source_rows(most_rows.clamp(1, taps.output[0].max(1)));
+        let source_rows = taps.source_rows(most_rows.clamp(1, taps.output[0].max(1)));
         let row_bytes = (taps.output[1] * taps.stride[1] + 16) * size_of::<T>();
-        let block_channels = (BUFFER_BYTES / rows.saturating_mul(row_bytes).max(1)).clamp(1, channels.max(1));
-        Self::with_blocks(isa, taps, channels, block_channels, most_rows)
+        let block_channels = (BUFFER_BYTES / source_rows.saturating_mul(row_bytes).max(1)).clamp(1, channels.max(1));
+        let winograd = Winograd::transposed::<T>(isa, &taps, channels, rows);
+        Self { winograd, ..Self::with_blocks(isa, taps, channels, block_channels, most_rows) }
     }
 
     fn with_blocks(isa: Isa, taps: Taps, channels: usize, block_channels: usize, most_rows: usize) -> Self {
@@ -111,7 +125,17 @@ impl<T: Element> Correlation<T> {
         let band_rows = fitting.min(most_rows).clamp(1, taps.output[0].max(1));
         let band_rows = taps.output[0].max(1).div_ceil(taps.output[0].max(1).div_ceil(band_rows));
         let layout = Layout::new(&taps, block_channels, band_rows, lanes, size_of::<T>());
-        Self { isa, taps, channels, block_channels, band_rows, layout, direct: None, element: PhantomData }
+        Self {
+            isa,
+            taps,
+            channels,
+            block_channels,
+            band_rows,
+            layout,
+            direct: None,
+            winograd: None,
+            element: PhantomData,
+        }
     }
 
     /// Lets [`Self::multiply`] read sources with these `[channel, row, column]` strides in place, where the taps meet no
@@ -121,6 +145,11 @@ impl<T: Element> Correlation<T> {
         let lanes = lanes::<T>(self.isa);
         self.direct = Direct::new(&self.taps, self.block_channels, self.band_rows, lanes, strides, size_of::<T>());
         self
+    }
+
+    /// Bands whose first row and number of rows are multiples of this compute nothing twice.
+    pub fn row_multiple(&self) -> usize {
+        self.winograd.as_ref().map_or(1, Winograd::tile)
     }
 
     /// The number of output rows in a band: the last band may have fewer.
@@ -173,9 +202,28 @@ impl<T: Element> Correlation<T> {
         Ok(())
     }
 
+    /// The elements of the [`CorrelationWeights`] of `rows` kernels; without the work that [`Self::new`] does.
+    pub fn weights_len(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> usize {
+        match Winograd::new::<T>(isa, taps, channels, rows) {
+            Some(_) => Winograd::sums_len(rows, channels),
+            None => weights::padded_rows(isa, rows).saturating_mul(channels).saturating_mul(taps.count()),
+        }
+    }
+
     /// The elements of the sums of [`Self::multiply_transposed`] for `rows` channels of the gradient.
     pub fn sums_len(&self, rows: usize) -> usize {
-        transposed::Sums::of(self, rows).len()
+        match &self.winograd {
+            Some(_) => Winograd::sums_len(rows, self.channels),
+            None => transposed::Sums::of(self, rows).len(),
+        }
+    }
+
+    /// [`Self::sums_len`] of the plan that [`Self::transposed`] makes, without the work of making it.
+    pub fn transposed_sums_len(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> usize {
+        match Winograd::transposed::<T>(isa, taps, channels, rows) {
+            Some(_) => Winograd::sums_len(rows, channels),
+            None => transposed::Sums::new(lanes::<T>(isa), channels.saturating_mul(taps.count()), rows).len(),
+        }
     }
 
     /// Adds the products of all pixels of `source` with all gradients that they meet to `sums`.
@@ -218,7 +266,14 @@ impl<T: Element> Correlation<T> {
         if row >= rows {
             return Err(TensorError::IndexOutOfRange { operation: NAME, index: "row", item: 0, found: row, end: rows });
         }
-        transposed::Sums::of(self, rows).add_row(sums, row, gradient);
+        match &self.winograd {
+            Some(grid) => {
+                let sums = ArrayView3::from_shape(Winograd::sums_shape(rows, self.channels), sums);
+                let sums = sums.expect("the length was checked");
+                grid.add_gradient(sums.index_axis(Axis(1), row), gradient);
+            }
+            None => transposed::Sums::of(self, rows).add_row(sums, row, gradient),
+        }
         Ok(())
     }
 }
@@ -237,10 +292,12 @@ pub(crate) trait CorrelationKernels: Sized {
     fn run_correlation(isa: Isa, product: Product<'_, Self>);
     fn run_transposed(isa: Isa, transposed: Transposed<'_, Self>);
     fn run_depthwise(isa: Isa, planes: Planes<'_, Self>);
+    fn run_winograd(isa: Isa, forward: Forward<'_, Self>);
+    fn run_winograd_transposed(isa: Isa, backward: Backward<'_, Self>);
 }
 
 macro_rules! impl_correlation_kernels {
-    ($($element:ty),*) => {$(
+    ($($element:tt),*) => {$(
         impl CorrelationKernels for $element {
             fn run_correlation(isa: Isa, product: Product<'_, Self>) {
                 Self::dispatch_on(isa, product);
@@ -251,8 +308,29 @@ macro_rules! impl_correlation_kernels {
             fn run_depthwise(isa: Isa, planes: Planes<'_, Self>) {
                 Self::dispatch_on(isa, planes);
             }
+            impl_winograd_kernels!($element);
         }
     )*};
+}
+
+/// Tiles serve f32 alone: see [`Winograd::new`].
+macro_rules! impl_winograd_kernels {
+    (f32) => {
+        fn run_winograd(isa: Isa, forward: Forward<'_, Self>) {
+            Self::dispatch_on(isa, forward);
+        }
+        fn run_winograd_transposed(isa: Isa, backward: Backward<'_, Self>) {
+            Self::dispatch_on(isa, backward);
+        }
+    };
+    ($other:tt) => {
+        fn run_winograd(_: Isa, _: Forward<'_, Self>) {
+            unreachable!("no plan has tiles");
+        }
+        fn run_winograd_transposed(_: Isa, _: Backward<'_, Self>) {
+            unreachable!("no plan has tiles");
+        }
+    };
 }
 
 impl_correlation_kernels!(f32, f64);

@@ -66,7 +66,10 @@ pub mod vecmath;
 mod window;
 
 pub use batch_norm::{BatchNorm, fold_batch_norm};
-pub use correlation::{Correlation, CorrelationWeights, Depthwise, PhaseTaps, Start, Taps, with_scratch};
+pub use correlation::{
+    Correlation, CorrelationWeights, Depthwise, PhaseTaps, Start, Taps, WINOGRAD_VARIABLE, winograd_from_environment,
+    with_scratch,
+};
 pub use dropout::{Dropout, DropoutTrace};
 pub use element::Element;
 pub use error::{TensorError, check_axis, check_lengths, check_not_empty};

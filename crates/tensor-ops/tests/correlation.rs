@@ -69,7 +69,7 @@ fn transposed_products_equal_the_definition() {
         let gradient: Array3<f64> = seeded_array((rows, 5, 18), 4);
         for isa in Isa::available() {
             // Room for a fourth channel, which the source lacks.
-            let plan = Correlation::transposed(isa, taps.clone(), 4);
+            let plan = Correlation::transposed(isa, taps.clone(), 4, rows);
             let mut sums = vec![0.0; plan.sums_len(rows)];
             plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
             plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
@@ -155,4 +155,149 @@ fn wrong_arguments_are_errors() {
         message(plan.add_sums(&sums, 2, 0, &mut [0.0; 18])),
         format!("Correlation: sums: expected size {}, found {}", plan.sums_len(2), sums.len())
     );
+}
+
+/// Offsets of a square kernel, rising or, as for gradients of inputs, falling.
+fn square_taps(kernel: usize, source: [usize; 2], before: [isize; 2], is_falling: bool) -> Taps {
+    let offsets = |before: isize| {
+        let mut offsets: Vec<isize> = (0..kernel as isize).map(|k| k - before).collect();
+        if is_falling {
+            offsets.reverse();
+        }
+        offsets
+    };
+    let output = [0, 1].map(|axis| (source[axis] as isize + 2 * before[axis] + 1 - kernel as isize) as usize);
+    Taps { source, output, stride: [1, 1], rows: offsets(before[0]), columns: offsets(before[1]) }
+}
+
+fn square_cases() -> Vec<Taps> {
+    let mut cases = Vec::new();
+    for (kernel, source, before) in [
+        (3, [8, 8], [1, 1]),
+        (3, [13, 21], [1, 1]),
+        (3, [12, 14], [0, 0]),
+        (3, [9, 33], [2, 0]),
+        (5, [8, 8], [2, 2]),
+        (5, [15, 11], [2, 2]),
+        (5, [14, 12], [0, 0]),
+        (5, [7, 40], [4, 1]),
+    ] {
+        cases.extend([false, true].map(|is_falling| square_taps(kernel, source, before, is_falling)));
+    }
+    cases
+}
+
+/// 3×3 and 5×5 taps with enough channels go through tiles. Sums of 29 · 25 products of values up to 1.
+#[test]
+fn tiles_equal_the_definition() {
+    for taps in square_cases() {
+        let [height, width] = taps.source;
+        let source: Array3<f32> = seeded_array((29, height, width), 1);
+        let wide = source.mapv(f64::from);
+        for rows in [13, 30] {
+            let weights: Array4<f32> = seeded_array((rows, 29, taps.rows.len(), taps.columns.len()), 2);
+            let bias: Vec<f32> = seeded_array::<f32, _>(rows, 3).to_vec();
+            let expected = reference(&taps, &weights.mapv(f64::from), wide.view());
+            let tap_offsets: Vec<usize> = (0..taps.count()).collect();
+            for isa in Isa::available() {
+                let plan = Correlation::new(isa, taps.clone(), 29, rows, 1);
+                let values = weights.as_slice().unwrap();
+                let packed =
+                    CorrelationWeights::pack(&plan, rows, values, 29 * taps.count(), taps.count(), &tap_offsets);
+                let packed = packed.unwrap();
+                let before: Array3<f32> = seeded_array(expected.dim(), 5);
+                for (start, clamp) in [(0, None), (1, Some([-3.0, 2.0])), (2, None)] {
+                    let [mut whole, mut single] = [before.clone(), before.clone()];
+                    let mut turned = before.clone().permuted_axes([0, 2, 1]).as_standard_layout().into_owned();
+                    let start_at = || match start {
+                        0 => Start::Zero,
+                        1 => Start::Bias(&bias),
+                        _ => Start::Existing,
+                    };
+                    for row in (0..taps.output[0]).step_by(plan.band_rows()) {
+                        let band = row..taps.output[0].min(row + plan.band_rows());
+                        let target = whole.slice_mut(s![.., band.clone(), ..]);
+                        plan.multiply(&packed, source.view(), row, start_at(), clamp, target).unwrap();
+                        let target = turned.slice_mut(s![.., .., band]).permuted_axes([0, 2, 1]);
+                        plan.multiply(&packed, source.view(), row, start_at(), clamp, target).unwrap();
+                    }
+                    // Bands of another height, which do not begin where tiles do.
+                    for row in 0..taps.output[0] {
+                        let target = single.slice_mut(s![.., row..row + 1, ..]);
+                        plan.multiply(&packed, source.view(), row, start_at(), clamp, target).unwrap();
+                    }
+                    assert_eq!(whole, single, "{isa}: {taps:?}");
+                    assert_eq!(whole, turned.permuted_axes([0, 2, 1]), "{isa}: {taps:?}");
+                    let expected = Array3::from_shape_fn(expected.dim(), |(m, i, j)| {
+                        let start = [0.0, bias[m], before[[m, i, j]]][start];
+                        let value = expected[[m, i, j]] + f64::from(start);
+                        clamp.map_or(value, |[low, high]| value.clamp(f64::from(low), f64::from(high)))
+                    });
+                    assert_all_close(&whole.mapv(f64::from), &expected, 0.0, 1e-4);
+                }
+            }
+        }
+    }
+}
+
+/// The bound that the documentation states.
+#[test]
+fn errors_of_tiles_are_small_beside_the_outputs() {
+    for kernel in [3, 5] {
+        let before = [kernel as isize / 2; 2];
+        let taps = square_taps(kernel, [40, 40], before, false);
+        let source: Array3<f32> = seeded_array((29, 40, 40), 1);
+        let weights: Array4<f32> = seeded_array((16, 29, kernel, kernel), 2);
+        let expected = reference(&taps, &weights.mapv(f64::from), source.mapv(f64::from).view());
+        let tap_offsets: Vec<usize> = (0..taps.count()).collect();
+        for isa in Isa::available() {
+            let plan = Correlation::new(isa, taps.clone(), 29, 16, 1);
+            let values = weights.as_slice().unwrap();
+            let packed = CorrelationWeights::pack(&plan, 16, values, 29 * taps.count(), taps.count(), &tap_offsets);
+            let packed = packed.unwrap();
+            let mut output = Array3::zeros(expected.dim());
+            for row in (0..40).step_by(plan.band_rows()) {
+                let band = row..40.min(row + plan.band_rows());
+                let target = output.slice_mut(s![.., band, ..]);
+                plan.multiply(&packed, source.view(), row, Start::Zero, None, target).unwrap();
+            }
+            let error = (output.mapv(f64::from) - &expected).iter().fold(0.0_f64, |worst, e| worst.max(e.abs()));
+            let relative = error / expected.std(0.0);
+            println!("{isa}, {kernel}x{kernel}: {relative:.1e}");
+            assert!(relative < 2e-5, "{isa}, {kernel}x{kernel}: {relative}");
+        }
+    }
+}
+
+#[test]
+fn transposed_products_of_tiles_equal_the_definition() {
+    for taps in square_cases() {
+        let [height, width] = taps.source;
+        let kernel = taps.rows.len();
+        let source: Array3<f32> = seeded_array((13, height, width), 1);
+        for rows in [80, 93] {
+            let gradient: Array3<f32> = seeded_array((rows, taps.output[0], taps.output[1]), 4);
+            let expected = Array4::from_shape_fn((rows, 13, kernel, kernel), |(m, k, a, b)| {
+                let plane = gradient.index_axis(ndarray::Axis(0), m);
+                let terms = plane.indexed_iter().map(|((i, j), &g)| {
+                    let (y, x) = (i as isize + taps.rows[a], j as isize + taps.columns[b]);
+                    let inside = y >= 0 && x >= 0 && y < height as isize && x < width as isize;
+                    if inside { f64::from(g) * f64::from(source[[k, y as usize, x as usize]]) } else { 0.0 }
+                });
+                2.0 * terms.sum::<f64>() + 1.0
+            });
+            for isa in Isa::available() {
+                // Room for a fourteenth channel, which the source lacks.
+                let plan = Correlation::transposed(isa, taps.clone(), 14, rows);
+                let mut sums = vec![0.0; plan.sums_len(rows)];
+                plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
+                plan.multiply_transposed(source.view(), gradient.view(), &mut sums).unwrap();
+                let mut actual = Array4::<f32>::ones((rows, 13, kernel, kernel));
+                for (row, mut weights) in actual.outer_iter_mut().enumerate() {
+                    plan.add_sums(&sums, rows, row, weights.as_slice_mut().unwrap()).unwrap();
+                }
+                assert_all_close(&actual.mapv(f64::from), &expected, 0.0, 2e-4);
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tensor_ops::{ISA_VARIABLE, Isa};
+use tensor_ops::{ISA_VARIABLE, Isa, WINOGRAD_VARIABLE};
 
 const TINY: &str = r#"
     [data]
@@ -220,6 +220,14 @@ fn wrong_arguments_are_refused_with_a_reason() {
         assert!(message.contains(reason), "{arguments:?}: expected `{reason}` in: {message}");
         assert!(!message.contains("panicked"), "{arguments:?}: {message}");
     }
+}
+
+#[test]
+fn another_word_than_on_or_off_for_the_winograd_kernels_is_refused() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_vidrnn"));
+    let output = program.args(["evaluate", "runs/actions-001"]).env(WINOGRAD_VARIABLE, "no").output().unwrap();
+    assert_eq!(text(&output.stderr), "error: Winograd: option `VIDRNN_WINOGRAD` must be on or off, found no\n");
+    assert!(!output.status.success());
 }
 
 #[test]

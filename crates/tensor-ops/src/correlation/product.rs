@@ -8,7 +8,7 @@ use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
 use super::weights::Panel;
-use super::{Correlation, CorrelationWeights, MAX_LANES, Start, has_wide_tiles, tile_vectors};
+use super::{Correlation, CorrelationWeights, Forward, MAX_LANES, Start, has_wide_tiles, lanes, tile_vectors};
 use crate::Element;
 use crate::simd::{Kernel, Simd};
 
@@ -32,6 +32,28 @@ pub(super) fn run<T: Element>(
     let output_strides = [output.strides()[0], output.strides()[1], output.strides()[2]];
     let direct = plan.direct.as_ref().filter(|direct| direct.strides == source_strides);
     let rows = output.dim().1;
+    if let Some(grid) = &plan.winograd {
+        let channels = plan.channels;
+        with_scratch(Forward::<T>::buffer_len(grid, channels, lanes::<T>(plan.isa)), |buffer| {
+            let forward = Forward {
+                grid,
+                channels,
+                weights: weights.points(),
+                rows: weights.rows(),
+                source: source.as_ptr(),
+                source_strides,
+                first_row,
+                band_rows: rows,
+                start,
+                clamp,
+                output: output.as_mut_ptr(),
+                output_strides,
+                buffer,
+            };
+            T::run_winograd(plan.isa, forward);
+        });
+        return;
+    }
     let buffer_len = if direct.is_some() { 0 } else { plan.layout.buffer_len };
     with_scratch(buffer_len, |buffer| {
         let product = Product {

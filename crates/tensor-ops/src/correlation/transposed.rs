@@ -10,7 +10,7 @@ use ndarray::ArrayView3;
 
 use super::fill::fill;
 use super::scratch::with_scratch;
-use super::{Correlation, has_wide_tiles, lanes, tile_vectors};
+use super::{Backward, Correlation, has_wide_tiles, lanes, tile_vectors};
 use crate::simd::{Kernel, Simd};
 use crate::{Element, Isa};
 
@@ -34,15 +34,18 @@ enum Order {
 
 impl Sums {
     pub(super) fn of<T: Element>(plan: &Correlation<T>, rows: usize) -> Self {
-        let lanes = lanes::<T>(plan.isa);
-        let order = if 2 * rows <= lanes { Order::PositionsInLanes } else { Order::RowsInLanes };
-        Self { order, products: plan.channels * plan.taps.count(), rows, lanes }
+        Self::new(lanes::<T>(plan.isa), plan.channels * plan.taps.count(), rows)
+    }
+
+    pub(super) fn new(lanes: usize, products: usize, rows: usize) -> Self {
+        let order = if rows <= lanes / 2 { Order::PositionsInLanes } else { Order::RowsInLanes };
+        Self { order, products, rows, lanes }
     }
 
     pub(super) fn len(&self) -> usize {
         match self.order {
-            Order::RowsInLanes => self.products * self.padded_rows(),
-            Order::PositionsInLanes => self.products * self.rows * self.lanes,
+            Order::RowsInLanes => self.products.saturating_mul(self.padded_rows()),
+            Order::PositionsInLanes => self.products.saturating_mul(self.rows * self.lanes),
         }
     }
 
@@ -71,6 +74,25 @@ pub(super) fn run<T: Element>(
     grad_output: ArrayView3<'_, T>,
     sums: &mut [T],
 ) {
+    if let Some(grid) = &plan.winograd {
+        let (channels, rows) = (source.dim().0, grad_output.dim().0);
+        with_scratch(Backward::<T>::buffer_len(grid, channels, rows, lanes::<T>(plan.isa)), |buffer| {
+            let strides = |array: &ArrayView3<'_, T>| [0, 1, 2].map(|axis| array.strides()[axis]);
+            let backward = Backward {
+                grid,
+                channels: [channels, plan.channels],
+                rows,
+                source: source.as_ptr(),
+                source_strides: strides(&source),
+                gradient: grad_output.as_ptr(),
+                gradient_strides: strides(&grad_output),
+                sums,
+                buffer,
+            };
+            T::run_winograd_transposed(plan.isa, backward);
+        });
+        return;
+    }
     let order = Sums::of(plan, grad_output.dim().0);
     let row_positions = match order.order {
         Order::RowsInLanes => plan.taps.output[1] * order.padded_rows(),

@@ -13,6 +13,8 @@ pub struct CorrelationWeights<T> {
     channels: usize,
     block_channels: usize,
     taps: usize,
+    /// Whether the values are those at the points of tiles.
+    is_points: bool,
     panels: Vec<Panel>,
     values: Vec<T>,
 }
@@ -46,6 +48,11 @@ fn panels(isa: Isa, rows: usize) -> Vec<Panel> {
     panels
 }
 
+/// `rows`, and the zeros that fill the last panel.
+pub(super) fn padded_rows(isa: Isa, rows: usize) -> usize {
+    panels(isa, rows).last().map_or(0, |panel| panel.first + panel.height)
+}
+
 impl<T: Element> CorrelationWeights<T> {
     /// Packs the weights of `rows` output channels for `correlation`.
     ///
@@ -69,6 +76,12 @@ impl<T: Element> CorrelationWeights<T> {
             let last = (rows - 1) * row_stride + (channels - 1) * channel_stride;
             let end = last + taps.iter().max().copied().unwrap_or(0) + 1;
             check_axis(NAME, "values", end.max(values.len()), values.len())?;
+        }
+        if let Some(grid) = &correlation.winograd {
+            let kernel = |row: usize, channel: usize| &values[row * row_stride + channel * channel_stride..];
+            let values = grid.transform_kernels([rows, channels], kernel, taps);
+            let taps = taps.len();
+            return Ok(Self { isa, rows, channels, block_channels, taps, is_points: true, panels: Vec::new(), values });
         }
         let panels = panels(isa, rows);
         let padded_rows = panels.last().map_or(0, |panel| panel.first + panel.height);
@@ -95,12 +108,17 @@ impl<T: Element> CorrelationWeights<T> {
         } else {
             packed.par_chunks_mut(block_len).enumerate().for_each(pack_block);
         }
-        Ok(Self { isa, rows, channels, block_channels, taps: taps.len(), panels, values: packed })
+        Ok(Self { isa, rows, channels, block_channels, taps: taps.len(), is_points: false, panels, values: packed })
     }
 
     /// The number of output channels.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The weights at the points of tiles.
+    pub(super) fn points(&self) -> &[T] {
+        &self.values
     }
 
     /// All panels, in the order of their rows.
@@ -127,6 +145,12 @@ impl<T: Element> CorrelationWeights<T> {
         check_axis(operation, "packed channels", correlation.channels, self.channels)?;
         check_axis(operation, "packed channels of a block", correlation.block_channels, self.block_channels)?;
         check_axis(operation, "packed taps", correlation.taps.count(), self.taps)?;
+        check_axis(
+            operation,
+            "packed points of tiles",
+            usize::from(correlation.winograd.is_some()),
+            usize::from(self.is_points),
+        )?;
         // Portable and AVX2 panels are alike.
         let wide = |isa| usize::from(isa == Isa::Avx512);
         check_axis(operation, "packed AVX-512 panels", wide(correlation.isa), wide(self.isa))

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     Isa::from_environment()?;
+    tensor_ops::winograd_from_environment()?;
     match command {
         Command::Train(arguments) => train::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),

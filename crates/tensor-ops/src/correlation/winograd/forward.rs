@@ -1,0 +1,320 @@
+//! The outputs of a band.
+
+#![expect(unsafe_code, reason = "tiles are addressed by pointer and stride")]
+
+use std::mem::MaybeUninit;
+
+use super::pixels::{MOST_LANES, Plane, tile_offsets, transform_pixels};
+use super::transforms::{Constants, POINTS};
+use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, SIDE, Winograd};
+use crate::Element;
+use crate::correlation::Start;
+use crate::gemm::tile::{Rows, Target, Update, multiply_panel, panel_width};
+use crate::simd::{Kernel, Simd};
+
+/// Output channels whose points are held at a time.
+pub(super) const GROUP_ROWS: usize = 24;
+
+/// The most products that are summed in one chain.
+const MOST_DEPTH: usize = 256;
+
+/// Elements between the points of a channel beyond those needed: points at a power of two would share a cache set.
+const SKEW: usize = 16;
+
+/// The outputs of a band of rows.
+pub(crate) struct Forward<'a, T> {
+    pub(in crate::correlation) grid: &'a Winograd,
+    pub(in crate::correlation) channels: usize,
+    /// Per group of rows, `[point, row, channel]`.
+    pub(in crate::correlation) weights: &'a [T],
+    pub(in crate::correlation) rows: usize,
+    pub(in crate::correlation) source: *const T,
+    pub(in crate::correlation) source_strides: [isize; 3],
+    pub(in crate::correlation) first_row: usize,
+    pub(in crate::correlation) band_rows: usize,
+    pub(in crate::correlation) start: Start<'a, T>,
+    pub(in crate::correlation) clamp: Option<[T; 2]>,
+    pub(in crate::correlation) output: *mut T,
+    pub(in crate::correlation) output_strides: [isize; 3],
+    pub(in crate::correlation) buffer: &'a mut [T],
+}
+
+/// Parts of the buffer.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Tiles of a chunk.
+    tiles: usize,
+    /// From a point of the pixels to the next.
+    pixel_pitch: usize,
+    /// From a point of the products to the next.
+    product_pitch: usize,
+    copy_len: usize,
+}
+
+impl Layout {
+    fn new<T>(grid: &Winograd, channels: usize, lanes: usize) -> Self {
+        let most = CHUNK_BYTES / (POINTS * channels.max(1) * size_of::<T>());
+        // Chunks are whole tiles of columns on every instruction set.
+        let tiles = if most >= CHUNK_TILES { CHUNK_TILES } else { CHUNK_TILES / 2 }.max(lanes);
+        let tile_rows = tiles.div_ceil(grid.columns.max(1)) + 1;
+        let [rows, pitch] = grid.padded(tile_rows, lanes);
+        Self {
+            tiles,
+            pixel_pitch: channels * tiles + SKEW,
+            product_pitch: GROUP_ROWS * tiles + SKEW,
+            copy_len: rows * pitch,
+        }
+    }
+
+    fn len(&self) -> usize {
+        POINTS * (self.pixel_pitch + self.product_pitch) + self.copy_len
+    }
+}
+
+impl<T: Element> Forward<'_, T> {
+    /// Elements of the buffer.
+    pub(in crate::correlation) fn buffer_len(grid: &Winograd, channels: usize, lanes: usize) -> usize {
+        Layout::new::<T>(grid, channels, lanes).len()
+    }
+}
+
+impl<T: Element> Kernel<T> for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, simd: S) {
+        let grid = self.grid;
+        let layout = Layout::new::<T>(grid, self.channels, S::LANES);
+        let buffer = std::mem::take(&mut self.buffer);
+        let (pixels, rest) = buffer.split_at_mut(POINTS * layout.pixel_pitch);
+        let (products, copy) = rest.split_at_mut(POINTS * layout.product_pitch);
+        let constants = Constants::new::<T, S>(simd);
+        let tiles = self.first_row / grid.tile * grid.columns
+            ..(self.first_row + self.band_rows).div_ceil(grid.tile) * grid.columns;
+        for first in tiles.clone().step_by(layout.tiles) {
+            let chunk = Chunk { first, count: layout.tiles.min(tiles.end - first) };
+            self.transform_source(simd, &constants, layout, chunk, pixels, copy);
+            for row in (0..self.rows).step_by(GROUP_ROWS) {
+                let rows = GROUP_ROWS.min(self.rows - row);
+                self.multiply(simd, layout, chunk, [row, rows], pixels, products);
+                if grid.tile == 4 {
+                    self.write_group::<S, 4>(simd, &constants, layout, chunk, [row, rows], products);
+                } else {
+                    self.write_group::<S, 2>(simd, &constants, layout, chunk, [row, rows], products);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Forward<'_, T> {
+    /// The points of all channels: `[point, panel, channel, tile of the panel]`.
+    #[inline(always)]
+    fn transform_source<S: Simd<T>>(
+        &self,
+        simd: S,
+        constants: &Constants<S::Vector>,
+        layout: Layout,
+        chunk: Chunk,
+        pixels: &mut [T],
+        copy: &mut [T],
+    ) {
+        let grid = self.grid;
+        let tile_rows = chunk.rows(grid.columns);
+        let [rows, pitch] = grid.padded(tile_rows.len(), S::LANES);
+        let origin = [grid.origin[0] + (tile_rows.start * grid.tile) as isize, grid.origin[1]];
+        let copy = copy[..rows * pitch].as_mut_ptr();
+        for channel in 0..self.channels {
+            let plane = Plane {
+                pointer: self.source.wrapping_offset(channel as isize * self.source_strides[0]),
+                strides: [self.source_strides[1], self.source_strides[2]],
+                size: grid.source,
+            };
+            // SAFETY: the source has the plan's channels and size; the copy was cut to its length.
+            unsafe { plane.copy(simd, origin, rows, pitch, copy) };
+            let mut panel = 0;
+            while panel < chunk.count {
+                let width = panel_width::<T, S>(chunk.count - panel);
+                for lane in (0..width).step_by(S::LANES) {
+                    let offsets = tile_offsets::<S, T>(chunk, grid.columns, panel + lane, grid.tile * pitch, grid.tile);
+                    let target = pixels[panel * self.channels + channel * width + lane..].as_mut_ptr();
+                    // SAFETY: tiles of the chunk lie in the copy, whose rows are a vector longer than tiles need; every point
+                    // has room for all channels and tiles.
+                    unsafe {
+                        transform_pixels(simd, constants, copy, pitch, &offsets, |point, value| {
+                            simd.store_ptr(target.add(point * layout.pixel_pitch), value);
+                        });
+                    }
+                }
+                panel += width;
+            }
+        }
+    }
+
+    /// The products of a group of rows: `[point, row, tile]`.
+    #[inline(always)]
+    fn multiply<S: Simd<T>>(
+        &self,
+        simd: S,
+        layout: Layout,
+        chunk: Chunk,
+        [row, rows]: [usize; 2],
+        pixels: &[T],
+        products: &mut [T],
+    ) {
+        let weights = &self.weights[POINTS * row * self.channels..];
+        let depth_block = self.channels.div_ceil(self.channels.div_ceil(MOST_DEPTH));
+        for point in 0..POINTS {
+            let mut panel = 0;
+            while panel < chunk.count {
+                let width = panel_width::<T, S>(chunk.count - panel);
+                for channel in (0..self.channels).step_by(depth_block) {
+                    let depth = depth_block.min(self.channels - channel);
+                    let weights = &weights[point * rows * self.channels + channel..];
+                    let a = Rows::Strided { pointer: weights.as_ptr(), row: self.channels as isize };
+                    let b = &pixels[point * layout.pixel_pitch + panel * self.channels + channel * width..];
+                    let c = products[point * layout.product_pitch + panel..].as_mut_ptr();
+                    let target = Target { pointer: c, row: layout.tiles as isize, column: 1 };
+                    let beta = if channel == 0 { T::zero() } else { T::one() };
+                    let update = Update { alpha: T::one(), beta };
+                    // SAFETY: the weights have `rows` rows from `row` on, the panel all channels, and a point of the products
+                    // room for a group of rows and the tiles of a chunk.
+                    unsafe {
+                        multiply_panel(simd, (a, rows), (b.as_ptr(), width), depth, update, target, width);
+                    }
+                }
+                panel += width;
+            }
+        }
+    }
+
+    /// The outputs of a group of rows.
+    #[inline(always)]
+    fn write_group<S: Simd<T>, const M: usize>(
+        &self,
+        simd: S,
+        constants: &Constants<S::Vector>,
+        layout: Layout,
+        chunk: Chunk,
+        [row, rows]: [usize; 2],
+        products: &[T],
+    ) {
+        for group_row in 0..rows {
+            for lane in (0..chunk.count).step_by(S::LANES) {
+                let points = products[group_row * layout.tiles + lane..].as_ptr();
+                let mut sums = [[simd.splat(T::zero()); SIDE]; M];
+                for j in 0..SIDE {
+                    let mut column = [simd.splat(T::zero()); SIDE];
+                    for (i, value) in column.iter_mut().enumerate() {
+                        // SAFETY: every point has a vector of tiles here.
+                        *value = unsafe { simd.load_ptr(points.add((i * SIDE + j) * layout.product_pitch)) };
+                    }
+                    for (sums, value) in sums.iter_mut().zip(constants.outputs::<T, S, M>(simd, column)) {
+                        sums[j] = value;
+                    }
+                }
+                let count = S::LANES.min(chunk.count - lane);
+                for (i, sums) in sums.into_iter().enumerate() {
+                    let mut values = MaybeUninit::<[T; 4 * MOST_LANES]>::uninit();
+                    let mut line = MaybeUninit::<[T; 5 * MOST_LANES]>::uninit();
+                    let (values, line): (*mut T, *mut T) = (values.as_mut_ptr().cast(), line.as_mut_ptr().cast());
+                    for (j, value) in constants.outputs::<T, S, M>(simd, sums).into_iter().enumerate() {
+                        // SAFETY: `values` has room for 4 vectors.
+                        unsafe { simd.store_ptr(values.add(j * S::LANES), value) };
+                    }
+                    // SAFETY: rows beyond the last one repeat it; a line is a vector longer than its tiles.
+                    unsafe {
+                        let offset = |j: usize| (j.min(M - 1) * S::LANES) as isize;
+                        simd.transpose_ptr(values, offset, line, M);
+                        let first = chunk.first + lane;
+                        self.write_line::<S, M>(simd, row + group_row, first, count, i, line);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes row `i` of `count` tiles from `first` on, which may lie in several rows of tiles.
+    ///
+    /// # Safety
+    /// `line` must be valid for reads of `count` · `M` elements.
+    #[inline(always)]
+    unsafe fn write_line<S: Simd<T>, const M: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        first: usize,
+        count: usize,
+        i: usize,
+        line: *const T,
+    ) {
+        let columns = self.grid.columns;
+        let mut done = 0;
+        while done < count {
+            let [tile_row, tile_column] = [(first + done) / columns, (first + done) % columns];
+            let run = (count - done).min(columns - tile_column);
+            let (y, x) = (tile_row * M + i, tile_column * M);
+            let len = (run * M).min(self.grid.output[1] - x);
+            if (self.first_row..self.first_row + self.band_rows).contains(&y) {
+                let place = row as isize * self.output_strides[0]
+                    + (y - self.first_row) as isize * self.output_strides[1]
+                    + x as isize * self.output_strides[2];
+                // SAFETY: the place and `len` positions from it lie in the band, and the line has them.
+                unsafe {
+                    self.write(simd, row, line.add(done * M), self.output.wrapping_offset(place), len);
+                }
+            }
+            done += run;
+        }
+    }
+
+    /// # Safety
+    /// `values` must be valid for reads of `len` elements, and `target` for reads and writes at as many positions.
+    #[inline(always)]
+    unsafe fn write<S: Simd<T>>(&self, simd: S, row: usize, values: *const T, target: *mut T, len: usize) {
+        let stride = self.output_strides[2];
+        let mut index = 0;
+        // SAFETY: granted by the caller; a part of a vector goes through memory of its own.
+        unsafe {
+            while index < len {
+                let count = S::LANES.min(len - index);
+                let place = target.wrapping_offset(index as isize * stride);
+                let is_whole = count == S::LANES && stride == 1;
+                let mut lanes = MaybeUninit::<[[T; MOST_LANES]; 2]>::uninit();
+                let lanes: [*mut T; 2] = [lanes.as_mut_ptr().cast(), lanes.as_mut_ptr().cast::<T>().add(MOST_LANES)];
+                let (source, existing) = if is_whole {
+                    (values.add(index), place.cast_const())
+                } else {
+                    simd.store_ptr(lanes[0], simd.splat(T::zero()));
+                    simd.store_ptr(lanes[1], simd.splat(T::zero()));
+                    for lane in 0..count {
+                        lanes[0].add(lane).write(values.add(index + lane).read());
+                        if matches!(self.start, Start::Existing) {
+                            lanes[1].add(lane).write(place.offset(lane as isize * stride).read());
+                        }
+                    }
+                    (lanes[0].cast_const(), lanes[1].cast_const())
+                };
+                let mut value = simd.load_ptr(source);
+                match self.start {
+                    Start::Zero => {}
+                    Start::Bias(bias) => value = simd.add(simd.splat(*bias.get_unchecked(row)), value),
+                    Start::Existing => value = simd.add(simd.load_ptr(existing), value),
+                }
+                if let Some([low, high]) = self.clamp {
+                    // The value stands second, where NaN passes.
+                    value = simd.min(simd.splat(high), simd.max(simd.splat(low), value));
+                }
+                if is_whole {
+                    simd.store_ptr(place, value);
+                } else {
+                    simd.store_ptr(lanes[0], value);
+                    for lane in 0..count {
+                        place.offset(lane as isize * stride).write(lanes[0].add(lane).read());
+                    }
+                }
+                index += count;
+            }
+        }
+    }
+}
