@@ -26,6 +26,16 @@ const MAX_CHUNKS: usize = 16;
 const MAX_SUMS: usize = 1 << 22;
 const MIN_CHUNKS: usize = 8;
 
+/// Sums at the points of tiles are read and written for every image; more of them than this leave the cache, and have fewer chunks.
+const LARGE_SUMS: usize = 1 << 20;
+const MIN_CHUNKS_OF_LARGE: usize = 2;
+
+/// The least channels of a part whose sums are at the points of tiles.
+const TILED_SPLIT_CHANNELS: usize = 64;
+
+/// With fewer parts, threads are left without work, and channels are split as far as plain sums allow.
+const MIN_PARTS: usize = 4;
+
 const GRADIENT_AXES: [&str; 4] =
     ["grad_output batch", "grad_output channels", "grad_output height", "grad_output width"];
 
@@ -233,10 +243,16 @@ impl Parts {
         let taps = Taps::of_window(NAME, &sizes.window, sizes.input)?;
         let len = |channels: usize| Correlation::<T>::transposed_sums_len(isa, &taps, channels, group_out);
         let whole = len(group_in).saturating_mul(groups);
-        let chunks = batch.min((MAX_SUMS / whole.max(1)).clamp(MIN_CHUNKS, MAX_CHUNKS));
+        let is_tiled = Correlation::<T>::transposed_is_tiled(isa, &taps, group_in, group_out);
+        let least = if is_tiled && whole > LARGE_SUMS { MIN_CHUNKS_OF_LARGE } else { MIN_CHUNKS };
+        let chunks = batch.min((MAX_SUMS / whole.max(1)).clamp(least, MAX_CHUNKS));
         let chunk_images = batch.div_ceil(chunks);
         let chunks = batch.div_ceil(chunk_images);
         let split = (MAX_CHUNKS / chunks.saturating_mul(groups).max(1)).clamp(1, group_in);
+        // Each range of channels transforms all gradients anew.
+        let tiled_split = split.min(group_in / TILED_SPLIT_CHANNELS).max(1);
+        let is_tiled = is_tiled && chunks.saturating_mul(groups).saturating_mul(tiled_split) >= MIN_PARTS;
+        let split = if is_tiled { tiled_split } else { split };
         let split_channels = group_in.div_ceil(split);
         let splits = group_in.div_ceil(split_channels);
         let count = chunks.saturating_mul(groups).saturating_mul(splits);

@@ -218,6 +218,11 @@ impl<T: Element> Correlation<T> {
         }
     }
 
+    /// Whether the plan that [`Self::transposed`] makes sums at the points of tiles.
+    pub fn transposed_is_tiled(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> bool {
+        Winograd::transposed::<T>(isa, taps, channels, rows).is_some()
+    }
+
     /// [`Self::sums_len`] of the plan that [`Self::transposed`] makes, without the work of making it.
     pub fn transposed_sums_len(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> usize {
         match Winograd::transposed::<T>(isa, taps, channels, rows) {

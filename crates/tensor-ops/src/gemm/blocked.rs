@@ -5,14 +5,14 @@
 use std::ops::Range;
 
 use super::pack;
-use super::tile::{self, MOST_LANES, MOST_WIDTH, Rows, Target, Update, panel_width};
+use super::tile::{self, MOST_LANES, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
 use crate::Element;
 use crate::simd::{Kernel, Simd};
 
 /// The most products that are summed before the sum goes to C: a panel of B stays in L1 beside the rows of A.
 const MOST_DEPTH: usize = 256;
-/// Rows of A that are packed together, a multiple of a tile's: with [`MOST_DEPTH`], a third of a small L2.
-const BLOCK_ROWS: usize = 168;
+/// The most rows of A that are packed together, a multiple of a tile's: with [`MOST_DEPTH`], two fifths of an L2 of 512 KiB.
+const BLOCK_ROWS: usize = 192;
 /// Columns of B that stay packed while all rows of A pass over them, where there are more than [`BLOCK_ROWS`].
 const BLOCK_COLUMNS: usize = 1024;
 /// With no more columns than this, rows of A that are read in order are not copied.
@@ -104,9 +104,10 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
     fn run<S: Simd<T>>(self, simd: S) {
         let [rows, depth, columns] = self.sizes;
         let depth_block = depth.div_ceil(depth.div_ceil(MOST_DEPTH));
+        let block_rows = rows.div_ceil(rows.div_ceil(BLOCK_ROWS)).next_multiple_of(MOST_ROWS);
         let copies_rows = columns > DIRECT_COLUMNS || self.a.column != 1;
         // Whole vectors are written: the last one may pass the end of the rows.
-        let rows_len = if copies_rows { rows.min(BLOCK_ROWS) * depth_block + S::LANES } else { 0 };
+        let rows_len = if copies_rows { rows.min(block_rows) * depth_block + S::LANES } else { 0 };
         let Self { buffer, .. } = self;
         let (packed_rows, packed_columns) = buffer.split_at_mut(rows_len);
         for k in (0..depth).step_by(depth_block) {
@@ -121,13 +122,13 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
             let blocks_columns = if rows <= BLOCK_ROWS { columns } else { BLOCK_COLUMNS };
             for column in (0..columns).step_by(blocks_columns) {
                 let columns = column..columns.min(column + blocks_columns);
-                for row in (0..rows).step_by(BLOCK_ROWS) {
+                for row in (0..rows).step_by(block_rows) {
                     let panels = match row {
                         _ if rows <= BLOCK_ROWS => Panels::Passing,
                         0 => Panels::Fill,
                         _ => Panels::Filled,
                     };
-                    let rows = row..rows.min(row + BLOCK_ROWS);
+                    let rows = row..rows.min(row + block_rows);
                     block.rows(simd, rows, columns.clone(), packed_rows, packed_columns, panels);
                 }
             }
