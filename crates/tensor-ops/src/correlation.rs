@@ -94,9 +94,8 @@ impl<T: Element> Correlation<T> {
         let bands = work_per_row.saturating_mul(taps.output[0]) / MIN_BAND_WORK;
         let bands = bands.clamp(1, MIN_TASKS.div_ceil(images.max(1)));
         let most_rows = taps.output[0].div_ceil(bands);
-        let winograd = Winograd::new::<T>(isa, &taps, channels, rows);
         let mut plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
-        if let Some(winograd) = winograd {
+        if let Some(winograd) = Winograd::new::<T>(plan.isa, &plan.taps, channels, rows) {
             plan.band_rows = winograd.band_rows(most_rows);
             plan.winograd = Some(winograd);
         }
@@ -111,8 +110,8 @@ impl<T: Element> Correlation<T> {
         let source_rows = taps.source_rows(most_rows.clamp(1, taps.output[0].max(1)));
         let row_bytes = (taps.output[1] * taps.stride[1] + 16) * size_of::<T>();
         let block_channels = (BUFFER_BYTES / source_rows.saturating_mul(row_bytes).max(1)).clamp(1, channels.max(1));
-        let winograd = Winograd::transposed::<T>(isa, &taps, channels, rows);
-        Self { winograd, ..Self::with_blocks(isa, taps, channels, block_channels, most_rows) }
+        let plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
+        Self { winograd: Winograd::transposed::<T>(plan.isa, &plan.taps, channels, rows), ..plan }
     }
 
     fn with_blocks(isa: Isa, taps: Taps, channels: usize, block_channels: usize, most_rows: usize) -> Self {

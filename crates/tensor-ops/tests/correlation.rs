@@ -181,6 +181,9 @@ fn square_cases() -> Vec<Taps> {
         (5, [15, 11], [2, 2]),
         (5, [14, 12], [0, 0]),
         (5, [7, 40], [4, 1]),
+        // Chunks of 32 and 64 tiles begin and end in the middle of rows of tiles.
+        (3, [6, 140], [1, 1]),
+        (5, [5, 70], [2, 2]),
     ] {
         cases.extend([false, true].map(|is_falling| square_taps(kernel, source, before, is_falling)));
     }
@@ -296,7 +299,7 @@ fn transposed_products_of_tiles_equal_the_definition() {
                 for (row, mut weights) in actual.outer_iter_mut().enumerate() {
                     plan.add_sums(&sums, rows, row, weights.as_slice_mut().unwrap()).unwrap();
                 }
-                assert_all_close(&actual.mapv(f64::from), &expected, 0.0, 2e-4);
+                assert_all_close(&actual.mapv(f64::from), &expected, 0.0, 1e-3);
             }
         }
     }

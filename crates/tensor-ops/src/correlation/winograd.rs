@@ -15,6 +15,7 @@
 //! that is not finite spoils the whole tiles that it meets.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use ndarray::ArrayView2;
@@ -248,9 +249,15 @@ impl Winograd {
         }
     }
 
-    /// Elements from one row of pixels to the next in the copy that tiles are read from, and its rows for `tile_rows`.
-    fn padded(&self, tile_rows: usize, lanes: usize) -> [usize; 2] {
-        [tile_rows * self.tile + self.kernel - 1, self.columns * self.tile + lanes.max(SIDE)]
+    /// Rows of the copy that tiles are read from, and elements from one of its rows to the next.
+    fn padded(&self, tile_rows: usize, tile_columns: usize, lanes: usize) -> [usize; 2] {
+        [tile_rows * self.tile + self.kernel - 1, tile_columns * self.tile + lanes.max(SIDE)]
+    }
+
+    /// The elements of the copy for a chunk of at most `tiles`.
+    fn copy_len(&self, tiles: usize, lanes: usize) -> usize {
+        let [rows, pitch] = self.padded(tiles.div_ceil(self.columns.max(1)) + 1, self.columns, lanes);
+        rows * pitch
     }
 }
 
@@ -269,8 +276,14 @@ impl Chunk {
     }
 
     /// Rows of tiles that the chunk touches.
-    fn rows(self, columns: usize) -> std::ops::Range<usize> {
+    fn rows(self, columns: usize) -> Range<usize> {
         self.first / columns..(self.first + self.count - 1) / columns + 1
+    }
+
+    /// Columns of tiles that the chunk touches: all of them where it has tiles of several rows.
+    fn columns(self, columns: usize) -> Range<usize> {
+        let first = self.first % columns;
+        if first + self.count <= columns { first..first + self.count } else { 0..columns }
     }
 }
 

@@ -56,13 +56,11 @@ impl Layout {
         let most = CHUNK_BYTES / (POINTS * channels.max(1) * size_of::<T>());
         // Chunks are whole tiles of columns on every instruction set.
         let tiles = if most >= CHUNK_TILES { CHUNK_TILES } else { CHUNK_TILES / 2 }.max(lanes);
-        let tile_rows = tiles.div_ceil(grid.columns.max(1)) + 1;
-        let [rows, pitch] = grid.padded(tile_rows, lanes);
         Self {
             tiles,
             pixel_pitch: channels * tiles + SKEW,
             product_pitch: GROUP_ROWS * tiles + SKEW,
-            copy_len: rows * pitch,
+            copy_len: grid.copy_len(tiles, lanes),
         }
     }
 
@@ -120,9 +118,10 @@ impl<T: Element> Forward<'_, T> {
         copy: &mut [T],
     ) {
         let grid = self.grid;
-        let tile_rows = chunk.rows(grid.columns);
-        let [rows, pitch] = grid.padded(tile_rows.len(), S::LANES);
-        let origin = [grid.origin[0] + (tile_rows.start * grid.tile) as isize, grid.origin[1]];
+        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
+        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
+        let before = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * grid.tile) as isize);
+        let origin = [grid.origin[0] + before[0], grid.origin[1] + before[1]];
         let copy = copy[..rows * pitch].as_mut_ptr();
         for channel in 0..self.channels {
             let plane = Plane {

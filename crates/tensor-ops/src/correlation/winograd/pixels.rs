@@ -99,11 +99,11 @@ pub(super) fn tile_offsets<S: Simd<T>, T: Copy>(
     row_elements: usize,
     column_elements: usize,
 ) -> [isize; MOST_LANES] {
-    let first_row = chunk.rows(columns).start;
+    let [first_row, first_column] = [chunk.rows(columns).start, chunk.columns(columns).start];
     let mut offsets = [0; MOST_LANES];
     for (index, offset) in offsets.iter_mut().enumerate().take(S::LANES) {
         let [row, column] = chunk.tile(columns, lane + index);
-        *offset = ((row - first_row) * row_elements + column * column_elements) as isize;
+        *offset = ((row - first_row) * row_elements + (column - first_column) * column_elements) as isize;
     }
     offsets
 }

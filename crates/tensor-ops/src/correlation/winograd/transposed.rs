@@ -35,17 +35,12 @@ fn pitches([channels, rows]: [usize; 2]) -> [usize; 2] {
     [channels * CHUNK_TILES + SKEW, rows * CHUNK_TILES + SKEW]
 }
 
-fn copy_len(grid: &Winograd, lanes: usize) -> usize {
-    let [rows, pitch] = grid.padded(CHUNK_TILES.div_ceil(grid.columns.max(1)) + 1, lanes);
-    rows * pitch
-}
-
 impl<T: Element> Backward<'_, T> {
     /// Elements of the buffer.
     pub(in crate::correlation) fn buffer_len(grid: &Winograd, channels: usize, rows: usize, lanes: usize) -> usize {
         let [pixels, gradients] = pitches([channels, rows]);
         let product = Product::<T>::buffer_len([rows, CHUNK_TILES, channels]);
-        POINTS * (pixels + gradients) + copy_len(grid, lanes) + product
+        POINTS * (pixels + gradients) + grid.copy_len(CHUNK_TILES, lanes) + product
     }
 }
 
@@ -60,7 +55,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         let (buffer, sums) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.sums));
         let (pixels, rest) = buffer.split_at_mut(POINTS * pixel_pitch);
         let (gradients, rest) = rest.split_at_mut(POINTS * gradient_pitch);
-        let (copy, product_buffer) = rest.split_at_mut(copy_len(grid, S::LANES));
+        let (copy, product_buffer) = rest.split_at_mut(grid.copy_len(CHUNK_TILES, S::LANES));
         let constants = Constants::new::<T, S>(simd);
         let tiles = grid.columns * grid.output[0].div_ceil(grid.tile);
         for first in (0..tiles).step_by(CHUNK_TILES) {
@@ -107,9 +102,10 @@ impl<T: Element> Backward<'_, T> {
         copy: &mut [T],
     ) {
         let grid = self.grid;
-        let tile_rows = chunk.rows(grid.columns);
-        let [rows, pitch] = grid.padded(tile_rows.len(), S::LANES);
-        let origin = [grid.origin[0] + (tile_rows.start * grid.tile) as isize, grid.origin[1]];
+        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
+        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
+        let before = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * grid.tile) as isize);
+        let origin = [grid.origin[0] + before[0], grid.origin[1] + before[1]];
         let copy = copy[..rows * pitch].as_mut_ptr();
         for channel in 0..self.channels[0] {
             let plane = Plane {
@@ -145,8 +141,9 @@ impl<T: Element> Backward<'_, T> {
         copy: &mut [T],
     ) {
         let grid = self.grid;
-        let tile_rows = chunk.rows(grid.columns);
-        let [rows, pitch] = grid.padded(tile_rows.len(), S::LANES);
+        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
+        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
+        let origin = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * M) as isize);
         let copy = copy[..rows * pitch].as_mut_ptr();
         for row in 0..self.rows {
             let plane = Plane {
@@ -155,7 +152,7 @@ impl<T: Element> Backward<'_, T> {
                 size: grid.output,
             };
             // SAFETY: the gradient has these rows and the plan's size; the copy was cut to its length.
-            unsafe { plane.copy(simd, [(tile_rows.start * M) as isize, 0], tile_rows.len() * M, pitch, copy) };
+            unsafe { plane.copy(simd, origin, tile_rows.len() * M, pitch, copy) };
             for lane in (0..chunk.count).step_by(S::LANES) {
                 let offsets = tile_offsets::<S, T>(chunk, grid.columns, lane, M * pitch, M);
                 let target = gradients[row * CHUNK_TILES + lane..].as_mut_ptr();
