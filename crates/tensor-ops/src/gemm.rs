@@ -1,6 +1,6 @@
 //! Matrix products `C = α A B + β C` in parallel over parts of C.
 //!
-//! Those of `f32` on CPUs with AVX2 or AVX-512 have register tiles of their own, in blocks for the caches; all others go through
+//! On CPUs with AVX2 or AVX-512 they have register tiles of their own, in blocks for the caches; on all others they go through
 //! `matrixmultiply`.
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -10,7 +10,7 @@ use crate::simd::Dispatch;
 use crate::{Element, Isa, TensorError, check_axis, with_scratch};
 
 mod blocked;
-mod pack;
+pub(crate) mod pack;
 pub(crate) mod tile;
 
 pub(crate) use blocked::{Matrix, Product};
@@ -129,87 +129,61 @@ fn multiply<T: Element>(
         c.mapv_inplace(|value| if beta == T::zero() { beta } else { beta * value });
         return;
     }
-    let [a_rows, a_columns]: [isize; 2] = [a.strides()[0], a.strides()[1]];
-    let [b_rows, b_columns]: [isize; 2] = [b.strides()[0], b.strides()[1]];
-    let [c_rows, c_columns]: [isize; 2] = [c.strides()[0], c.strides()[1]];
+    let product = Product {
+        sizes: [rows, depth, columns],
+        alpha,
+        a: Matrix { pointer: a.as_ptr(), row: a.strides()[0], column: a.strides()[1] },
+        b: Matrix { pointer: b.as_ptr(), row: b.strides()[0], column: b.strides()[1] },
+        beta,
+        c: Matrix { pointer: c.as_mut_ptr(), row: c.strides()[0], column: c.strides()[1] },
+    };
     // SAFETY: pointers and strides are those of views whose shapes were checked to be [rows, depth],
     // [depth, columns] and [rows, columns]; the mutable view of C aliases nothing, itself included.
     #[expect(unsafe_code, reason = "products take pointers and strides")]
     unsafe {
-        T::gemm_raw(
-            isa,
-            [rows, depth, columns],
-            alpha,
-            (a.as_ptr(), a_rows, a_columns),
-            (b.as_ptr(), b_rows, b_columns),
-            beta,
-            (c.as_mut_ptr(), c_rows, c_columns),
-        );
+        T::multiply_on(isa, product);
     }
 }
 
-/// The product of `matrixmultiply` for an element type.
+/// The product for an element type.
 ///
 /// A supertrait of [`Element`] that other crates cannot name.
 pub(crate) trait RawGemm: Sized {
-    /// `C = α A B + β C` on matrices given as pointer, row stride and column stride; sizes are `[m, k, n]`.
+    /// Computes `product` with the kernels of `isa`.
     ///
     /// # Safety
-    /// The pointers and strides must address `[m, k]`, `[k, n]` and `[m, n]` valid elements, and no two elements of C
-    /// may be the same, nor be elements of A or B.
-    #[expect(unsafe_code, reason = "matrixmultiply takes pointers and strides")]
-    unsafe fn gemm_raw(
-        isa: Isa,
-        sizes: [usize; 3],
-        alpha: Self,
-        a: (*const Self, isize, isize),
-        b: (*const Self, isize, isize),
-        beta: Self,
-        c: (*mut Self, isize, isize),
-    );
+    /// As for [`Product::blocked`].
+    #[expect(unsafe_code, reason = "products take pointers and strides")]
+    unsafe fn multiply_on(isa: Isa, product: Product<Self>);
 }
 
-impl RawGemm for f32 {
-    #[expect(unsafe_code, reason = "products take pointers and strides")]
-    unsafe fn gemm_raw(
-        isa: Isa,
-        [m, k, n]: [usize; 3],
-        alpha: Self,
-        a: (*const Self, isize, isize),
-        b: (*const Self, isize, isize),
-        beta: Self,
-        c: (*mut Self, isize, isize),
-    ) {
-        // SAFETY: granted by the caller.
-        unsafe {
-            if isa == Isa::Portable {
-                matrixmultiply::sgemm(m, k, n, alpha, a.0, a.1, a.2, b.0, b.1, b.2, beta, c.0, c.1, c.2);
-            } else {
-                let [a, b] = [a, b].map(|(pointer, row, column)| Matrix { pointer, row, column });
-                let c = Matrix { pointer: c.0, row: c.1, column: c.2 };
-                with_scratch(Product::<Self>::buffer_len([m, k, n]), |buffer| {
-                    Self::dispatch_on(isa, Product::new([m, k, n], alpha, a, b, beta, c, buffer));
-                });
+macro_rules! impl_raw_gemm {
+    ($element:ty, $portable:path) => {
+        impl RawGemm for $element {
+            #[expect(unsafe_code, reason = "products take pointers and strides")]
+            unsafe fn multiply_on(isa: Isa, product: Product<Self>) {
+                let Product { sizes, alpha, a, b, beta, c } = product;
+                let [m, k, n] = sizes;
+                // SAFETY: granted by the caller, to either.
+                unsafe {
+                    if isa == Isa::Portable {
+                        $portable(
+                            m, k, n, alpha, a.pointer, a.row, a.column, b.pointer, b.row, b.column, beta, c.pointer,
+                            c.row, c.column,
+                        );
+                    } else {
+                        with_scratch(Product::<Self>::buffer_len(sizes), |buffer| {
+                            Self::dispatch_on(isa, product.blocked(buffer));
+                        });
+                    }
+                }
             }
         }
-    }
+    };
 }
 
-impl RawGemm for f64 {
-    #[expect(unsafe_code, reason = "products take pointers and strides")]
-    unsafe fn gemm_raw(
-        _isa: Isa,
-        [m, k, n]: [usize; 3],
-        alpha: Self,
-        a: (*const Self, isize, isize),
-        b: (*const Self, isize, isize),
-        beta: Self,
-        c: (*mut Self, isize, isize),
-    ) {
-        // SAFETY: the caller's contract is that of matrixmultiply.
-        unsafe { matrixmultiply::dgemm(m, k, n, alpha, a.0, a.1, a.2, b.0, b.1, b.2, beta, c.0, c.1, c.2) }
-    }
-}
+impl_raw_gemm!(f32, matrixmultiply::sgemm);
+impl_raw_gemm!(f64, matrixmultiply::dgemm);
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +216,12 @@ mod tests {
             let mut serial = c.clone();
             gemm_serial(alpha, a.view(), b.view(), beta, serial.view_mut()).unwrap();
             assert_eq!(parallel, serial, "{m}x{k}x{n}: serial and parallel");
+            for isa in Isa::available() {
+                let mut product = c.clone();
+                multiply(isa, alpha, a.view(), b.view(), beta, product.view_mut());
+                let worst = (&product - &expected).mapv(|d| d.to_f64().abs()).iter().copied().fold(0.0, f64::max);
+                assert!(worst <= tolerance * (1.0 + k as f64), "{isa}, {m}x{k}x{n}: error {worst}");
+            }
         }
     }
 
@@ -302,6 +282,39 @@ mod tests {
         let one = product(1);
         for threads in [2, 3, 8] {
             assert_eq!(product(threads), one, "{threads} threads");
+        }
+    }
+
+    /// Of the kernels of this crate; `matrixmultiply` rounds cut tiles otherwise.
+    #[test]
+    fn an_element_depends_on_its_row_and_its_column_alone() {
+        let (a, b) = (matrix::<f32>(200, 333, 1), matrix::<f32>(333, 217, 2));
+        for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Portable) {
+            let product = |a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>| {
+                let mut c = Array2::zeros((a.nrows(), b.ncols()));
+                multiply(isa, 1.0, a, b, 0.0, c.view_mut());
+                c
+            };
+            let whole = product(a.view(), b.view());
+            let (turned_a, turned_b) =
+                (a.t().as_standard_layout().into_owned(), b.t().as_standard_layout().into_owned());
+            assert_eq!(product(turned_a.t(), turned_b.t()), whole, "{isa}: other strides");
+            for [first, rows] in [[0, 1], [3, 5], [7, 13], [100, 100]] {
+                let part = product(a.slice(s![first..first + rows, ..]), b.view());
+                assert_eq!(part, whole.slice(s![first..first + rows, ..]), "{isa}: {rows} rows");
+                let part = product(a.view(), b.slice(s![.., first..first + rows]));
+                assert_eq!(part, whole.slice(s![.., first..first + rows]), "{isa}: {rows} columns");
+                let mut standing = Array2::zeros((rows, 200));
+                multiply(
+                    isa,
+                    1.0,
+                    a.view(),
+                    b.slice(s![.., first..first + rows]),
+                    0.0,
+                    standing.view_mut().reversed_axes(),
+                );
+                assert_eq!(standing.t(), part, "{isa}: C by columns");
+            }
         }
     }
 

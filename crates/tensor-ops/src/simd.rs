@@ -214,6 +214,9 @@ pub(crate) trait Simd<T: Copy>: Copy {
     fn copy_sign(self, magnitude: Self::Vector, sign: Self::Vector) -> Self::Vector;
 }
 
+/// The most lanes of a vector, over all instruction sets and elements.
+pub(crate) const MAX_LANES: usize = 16;
+
 /// A computation written once for every instruction set.
 pub(crate) trait Kernel<T: Copy> {
     type Output;

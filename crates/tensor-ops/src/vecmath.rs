@@ -31,7 +31,7 @@ mod tests;
 mod vector;
 
 use map::{Binary, Unary, map, zip_map};
-pub(crate) use map::{MAX_LANES, load_part, max_of_lanes, store_part, sum_of_lanes};
+pub(crate) use map::{load_part, max_of_lanes, store_part, sum_of_lanes};
 pub(crate) use vector::VectorMath;
 pub(crate) use vector::{exp_vector, sigmoid_vector, softplus_vector, tanh_vector};
 

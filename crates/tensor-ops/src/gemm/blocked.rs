@@ -5,9 +5,9 @@
 use std::ops::Range;
 
 use super::pack;
-use super::tile::{self, MOST_LANES, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
+use super::tile::{self, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
 use crate::Element;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// The most products that are summed before the sum goes to C: a panel of B stays in L1 beside the rows of A.
 const MOST_DEPTH: usize = 256;
@@ -45,78 +45,68 @@ impl<T> Matrix<*mut T> {
 }
 
 /// `C = α A B + β C` with sizes `[m, k, n]`; none of them is 0.
-///
-/// An element of C is the sum of `A B` over each block of the depth, one chain of multiply-adds, times α and added to β C
-/// or to what the blocks before left. The blocks follow from the depth alone, so an element depends on its row of A, its
-/// column of B and itself, bit for bit.
-pub(crate) struct Product<'a, T> {
-    sizes: [usize; 3],
-    alpha: T,
-    a: Matrix<*const T>,
-    b: Matrix<*const T>,
-    beta: T,
-    c: Matrix<*mut T>,
-    buffer: &'a mut [T],
+#[derive(Clone, Copy)]
+pub(crate) struct Product<T> {
+    pub(crate) sizes: [usize; 3],
+    pub(crate) alpha: T,
+    pub(crate) a: Matrix<*const T>,
+    pub(crate) b: Matrix<*const T>,
+    pub(crate) beta: T,
+    pub(crate) c: Matrix<*mut T>,
 }
 
-impl<'a, T: Element> Product<'a, T> {
+impl<T: Element> Product<T> {
     /// Elements of the buffer for sizes `[m, k, n]`, on any instruction set.
     pub(crate) fn buffer_len([rows, depth, columns]: [usize; 3]) -> usize {
         // The product may be turned, so either may be the rows.
         let longer = rows.max(columns);
         let kept_columns = if longer <= BLOCK_ROWS { 0 } else { BLOCK_COLUMNS.min(longer) };
-        (longer.min(BLOCK_ROWS) + kept_columns + MOST_WIDTH) * depth.min(MOST_DEPTH) + MOST_LANES
+        (longer.min(BLOCK_ROWS) + kept_columns + MOST_WIDTH) * depth.min(MOST_DEPTH) + MAX_LANES
     }
 
+    /// The product as a kernel, in a buffer of [`Self::buffer_len`].
+    ///
     /// # Safety
     /// The matrices must address `[m, k]`, `[k, n]` and `[m, n]` valid elements, and no two elements of C may be the same, nor
     /// be elements of A or B.
-    pub(crate) unsafe fn new(
-        sizes: [usize; 3],
-        alpha: T,
-        a: Matrix<*const T>,
-        b: Matrix<*const T>,
-        beta: T,
-        c: Matrix<*mut T>,
-        buffer: &'a mut [T],
-    ) -> Self {
-        if c.column != 1 && c.row == 1 {
-            // Cᵀ = Bᵀ Aᵀ has neighbouring columns.
-            let [m, k, n] = sizes;
-            return Self {
-                sizes: [n, k, m],
-                alpha,
-                a: b.transposed(),
-                b: a.transposed(),
-                beta,
-                c: c.transposed(),
-                buffer,
-            };
-        }
-        Self { sizes, alpha, a, b, beta, c, buffer }
+    pub(crate) unsafe fn blocked(self, buffer: &mut [T]) -> Blocked<'_, T> {
+        let Self { sizes: [m, k, n], a, b, c, .. } = self;
+        // Cᵀ = Bᵀ Aᵀ where that has neighbouring columns.
+        let is_turned = c.column != 1 && c.row == 1;
+        let turned = Self { sizes: [n, k, m], a: b.transposed(), b: a.transposed(), c: c.transposed(), ..self };
+        Blocked { product: if is_turned { turned } else { self }, buffer }
     }
 }
 
-impl<T: Element> Kernel<T> for Product<'_, T> {
+/// A product in blocks.
+///
+/// An element of C is the sum of `A B` over each block of the depth, one chain of multiply-adds, times α and added to β C
+/// or to what the blocks before left. The blocks follow from the depth alone, so an element depends on its row of A, its
+/// column of B and itself, bit for bit.
+pub(crate) struct Blocked<'a, T> {
+    product: Product<T>,
+    buffer: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for Blocked<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let [rows, depth, columns] = self.sizes;
+        let Self { product: Product { sizes: [rows, depth, columns], alpha, a, b, beta, c }, buffer } = self;
         let depth_block = depth.div_ceil(depth.div_ceil(MOST_DEPTH));
         let block_rows = rows.div_ceil(rows.div_ceil(BLOCK_ROWS)).next_multiple_of(MOST_ROWS);
-        let copies_rows = columns > DIRECT_COLUMNS || self.a.column != 1;
+        let copies_rows = columns > DIRECT_COLUMNS || a.column != 1;
         // Whole vectors are written: the last one may pass the end of the rows.
         let rows_len = if copies_rows { rows.min(block_rows) * depth_block + S::LANES } else { 0 };
-        let Self { buffer, .. } = self;
         let (packed_rows, packed_columns) = buffer.split_at_mut(rows_len);
         for k in (0..depth).step_by(depth_block) {
             let block = Block {
-                a: Matrix { pointer: self.a.at(0, k), ..self.a },
-                b: Matrix { pointer: self.b.at(k, 0), ..self.b },
-                c: self.c,
+                a: Matrix { pointer: a.at(0, k), ..a },
+                b: Matrix { pointer: b.at(k, 0), ..b },
+                c,
                 depth: depth_block.min(depth - k),
-                update: Update { alpha: self.alpha, beta: if k == 0 { self.beta } else { T::one() } },
+                update: Update { alpha, beta: if k == 0 { beta } else { T::one() } },
                 copies_rows,
             };
             let blocks_columns = if rows <= BLOCK_ROWS { columns } else { BLOCK_COLUMNS };

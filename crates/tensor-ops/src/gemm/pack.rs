@@ -25,7 +25,8 @@ pub(super) unsafe fn lanes<T: Element, S: Simd<T>>(
     unsafe {
         if source.column == 1 {
             let whole = depth / S::LANES * S::LANES;
-            for lane in (0..lanes).step_by(S::LANES) {
+            // The last vector may pass the end of its row; those before it write what it spoils.
+            for lane in (0..lanes).step_by(S::LANES).rev() {
                 // Lanes beyond the last one repeat it.
                 let offset = |row: usize| (lane + row).min(lanes - 1) as isize * source.row;
                 for k in (0..whole).step_by(S::LANES) {
@@ -67,12 +68,12 @@ pub(super) unsafe fn rows<T: Element, S: Simd<T>>(
         if source.row == 1 {
             // Neighbours in memory are rows: each depth is read once, over all tiles.
             for k in 0..depth {
-                for (row, height) in row_tiles(rows) {
-                    copy_rows(source.at(row, k), height, target.add(row * depth + k * height));
+                for (row, height) in row_tiles(rows, MOST_ROWS) {
+                    copy_column(source.at(row, k), 1, height, target.add(row * depth + k * height));
                 }
             }
         } else {
-            for (row, height) in row_tiles(rows) {
+            for (row, height) in row_tiles(rows, MOST_ROWS) {
                 let source = Matrix { pointer: source.at(row, 0), ..source };
                 lanes(simd, source, height, depth, target.add(row * depth), height);
             }
@@ -92,17 +93,27 @@ unsafe fn copy<T: Element>(source: *const T, stride: isize, count: usize, target
     }
 }
 
-/// Copies `rows` neighbours, at most [`MOST_ROWS`].
+/// Copies `rows` elements that lie `stride` apart, at most [`MOST_ROWS`].
 ///
 /// # Safety
-/// As for [`copy`].
+/// `source` must be valid for these reads, and `target` for writes of `rows` elements.
 #[inline(always)]
-unsafe fn copy_rows<T: Element>(source: *const T, rows: usize, target: *mut T) {
-    // SAFETY: granted by the caller. A number that the compiler knows is no work for a call of `memcpy`.
+pub(crate) unsafe fn copy_column<T: Element>(source: *const T, stride: isize, rows: usize, target: *mut T) {
+    /// A number of rows that the compiler knows: so few elements are no work for a call of `memcpy`.
+    #[inline(always)]
+    unsafe fn copy<T: Element, const R: usize>(source: *const T, stride: isize, target: *mut T) {
+        // SAFETY: granted by the caller.
+        unsafe { target.cast::<[T; R]>().write(std::array::from_fn(|row| source.offset(row as isize * stride).read())) }
+    }
+    // SAFETY: granted by the caller.
     unsafe {
         match rows {
-            MOST_ROWS => target.cast::<[T; MOST_ROWS]>().write(source.cast::<[T; MOST_ROWS]>().read()),
-            _ => copy(source, 1, rows, target),
+            1 => copy::<T, 1>(source, stride, target),
+            2 => copy::<T, 2>(source, stride, target),
+            3 => copy::<T, 3>(source, stride, target),
+            4 => copy::<T, 4>(source, stride, target),
+            5 => copy::<T, 5>(source, stride, target),
+            _ => copy::<T, MOST_ROWS>(source, stride, target),
         }
     }
 }

@@ -7,19 +7,17 @@
 use std::mem::MaybeUninit;
 
 use crate::Element;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// The most rows of a tile.
 pub(crate) const MOST_ROWS: usize = 6;
 /// The most vectors in a row of a tile, over all instruction sets.
 const MOST_VECTORS: usize = 4;
-/// The most lanes of a vector, over all instruction sets and elements.
-pub(crate) const MOST_LANES: usize = 16;
 /// The most columns of a tile, over all instruction sets and elements.
-pub(crate) const MOST_WIDTH: usize = MOST_VECTORS * MOST_LANES;
+pub(crate) const MOST_WIDTH: usize = MOST_VECTORS * MAX_LANES;
 
 /// Vectors in a row of a whole tile: with [`MOST_ROWS`] of them, all sums stay in registers.
-pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
+const fn vectors<T: Copy, S: Simd<T>>() -> usize {
     // 512-bit registers come in 32, narrower ones in 16.
     if S::LANES * size_of::<T>() == 64 { 4 } else { 2 }
 }
@@ -40,10 +38,10 @@ pub(crate) const fn panel_width<T: Copy, S: Simd<T>>(columns: usize) -> usize {
     }
 }
 
-/// Cuts `rows` into tiles of about equal height: (first row, rows).
+/// Cuts `rows` into tiles of about equal height, at most `most`: (first row, rows).
 #[inline(always)]
-pub(crate) fn row_tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = rows.div_ceil(MOST_ROWS);
+pub(crate) fn row_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(most);
     let (height, taller) = rows.checked_div(count).map_or((0, 0), |height| (height, rows % count));
     (0..count).map(move |tile| (tile * height + tile.min(taller), height + usize::from(tile < taller)))
 }
@@ -131,7 +129,7 @@ impl<T: Element> Kernel<T> for Strip<T> {
         let is_whole = columns == width && c.column == 1;
         let mut edge = MaybeUninit::<[T; MOST_ROWS * MOST_WIDTH]>::uninit();
         let edge: *mut T = edge.as_mut_ptr().cast();
-        for (row, height) in row_tiles(rows) {
+        for (row, height) in row_tiles(rows, MOST_ROWS) {
             // SAFETY: made by `multiply_panel` alone, whose caller grants A, the panel and C; `edge` has room for every tile,
             // and with a β other than 0 it is filled first.
             unsafe {

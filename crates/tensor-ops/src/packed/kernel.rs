@@ -9,14 +9,12 @@
 use std::mem::MaybeUninit;
 
 use crate::Element;
-use crate::simd::{Kernel, Simd};
+use crate::gemm::pack::copy_column;
+use crate::gemm::tile::{MOST_ROWS, row_tiles};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Vectors in a row of a panel.
 pub(crate) const VECTORS: usize = 4;
-/// The most rows of a tile, over all instruction sets.
-const MOST_ROWS: usize = 6;
-/// The most lanes of a vector, over all instruction sets and elements.
-const MOST_LANES: usize = 16;
 /// Bytes of a panel's part that stays in the first-level cache while row tiles pass over it.
 const PANEL_BYTES: usize = 24 * 1024;
 /// Bytes of the rows of A that are copied into tile order, to stay in the second-level cache.
@@ -130,7 +128,7 @@ unsafe fn product_direct<T: Element, S: Simd<T>>(
         let mut k = 0;
         while k < a.depth {
             let depth = block.min(a.depth - k);
-            for (first, rows) in tiles::<T, S>(a.rows) {
+            for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
                 // SAFETY: the offsets stay inside the areas that the caller grants.
                 unsafe {
                     let tile_a = Tile {
@@ -178,7 +176,7 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
                 let source = a.pointer.offset(row as isize * a.row_stride + k as isize * a.depth_stride);
                 copy_rows::<T, S>(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
                 for (index, column) in (0..c.columns).step_by(width).enumerate() {
-                    for (first, rows) in tiles::<T, S>(rows_here) {
+                    for (first, rows) in row_tiles(rows_here, tile_rows::<T, S>()) {
                         let tile_a = Tile {
                             pointer: copy.add(first * depth),
                             row_stride: 1,
@@ -206,12 +204,12 @@ unsafe fn copy_rows<T: Element, S: Simd<T>>(a: Rows<T>, target: *mut T) {
             // Neighbours in memory are rows: read each depth once, over all tiles.
             for k in 0..a.depth {
                 let source = a.pointer.offset(k as isize * a.depth_stride);
-                for (first, rows) in tiles::<T, S>(a.rows) {
+                for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
                     copy_column(source.add(first), 1, rows, target.add(first * a.depth + k * rows));
                 }
             }
         } else {
-            for (first, rows) in tiles::<T, S>(a.rows) {
+            for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
                 let source = a.pointer.offset(first as isize * a.row_stride);
                 for k in 0..a.depth {
                     let source = source.offset(k as isize * a.depth_stride);
@@ -220,39 +218,6 @@ unsafe fn copy_rows<T: Element, S: Simd<T>>(a: Rows<T>, target: *mut T) {
             }
         }
     }
-}
-
-/// Copies `rows` elements that lie `stride` apart.
-///
-/// # Safety
-/// `source` must be valid for these reads, and `target` for writes of `rows` elements.
-#[inline(always)]
-unsafe fn copy_column<T: Element>(source: *const T, stride: isize, rows: usize, target: *mut T) {
-    /// A number of rows that the compiler knows: so few elements are no work for a call of `memcpy`.
-    #[inline(always)]
-    unsafe fn copy<T: Element, const R: usize>(source: *const T, stride: isize, target: *mut T) {
-        // SAFETY: granted by the caller.
-        unsafe { target.cast::<[T; R]>().write(std::array::from_fn(|row| source.offset(row as isize * stride).read())) }
-    }
-    // SAFETY: granted by the caller.
-    unsafe {
-        match rows {
-            1 => copy::<T, 1>(source, stride, target),
-            2 => copy::<T, 2>(source, stride, target),
-            3 => copy::<T, 3>(source, stride, target),
-            4 => copy::<T, 4>(source, stride, target),
-            5 => copy::<T, 5>(source, stride, target),
-            _ => copy::<T, MOST_ROWS>(source, stride, target),
-        }
-    }
-}
-
-/// Cuts `rows` into tiles of about equal height: (first row, rows).
-#[inline(always)]
-fn tiles<T: Copy, S: Simd<T>>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = rows.div_ceil(tile_rows::<T, S>());
-    let (height, taller) = (rows / count, rows % count);
-    (0..count).map(move |tile| (tile * height + tile.min(taller), height + usize::from(tile < taller)))
 }
 
 /// The operands of a tile.
@@ -311,7 +276,7 @@ impl<T: Element> Kernel<T> for EdgeTile<T> {
     fn run<S: Simd<T>>(self, simd: S) {
         let Self { rows, a, origin, c } = self;
         let width = VECTORS * S::LANES;
-        let mut whole = [T::zero(); MOST_ROWS * VECTORS * MOST_LANES];
+        let mut whole = [T::zero(); MOST_ROWS * VECTORS * MAX_LANES];
         // SAFETY: made by `tile_at` alone, whose caller grants it; `whole` has room for `rows` rows.
         unsafe {
             read_edge(&mut whole, width, rows, origin, c);

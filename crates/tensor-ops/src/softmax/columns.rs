@@ -6,8 +6,8 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::functions::{Gradient, Normaliser};
 use crate::Element;
-use crate::simd::{Kernel, Simd};
-use crate::vecmath::{MAX_LANES, exp_vector, load_part, store_part};
+use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::vecmath::{exp_vector, load_part, store_part};
 
 /// Lanes that one kernel takes at most; their sums stay in the L1 cache.
 pub(super) const TILE: usize = 64;

@@ -6,8 +6,8 @@
 
 use super::functions::{Gradient, Normaliser};
 use crate::Element;
-use crate::simd::{Kernel, Simd};
-use crate::vecmath::{MAX_LANES, exp_vector, load_part, max_of_lanes, store_part, sum_of_lanes};
+use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::vecmath::{exp_vector, load_part, max_of_lanes, store_part, sum_of_lanes};
 
 /// The largest entry; whether a NaN counts is unspecified.
 #[inline(always)]

@@ -4,10 +4,7 @@
 //! result of an element depends on neither its position nor the length of the slice.
 
 use crate::Element;
-use crate::simd::{Isa, Kernel, Simd};
-
-/// No vector has more lanes.
-pub(crate) const MAX_LANES: usize = 16;
+use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
 
 /// The elements of `part`, which does not fill a vector, followed by `fill`.
 #[inline(always)]
