@@ -33,8 +33,8 @@
 //! and axes. Inputs may be views with any strides.
 //!
 //! Results do not depend on the number of threads, nor on the other images of the batch, bit for bit: work is divided by
-//! shape alone, and every sum has a fixed order. They do depend on the instruction set (see [`tensor_ops::Isa`]), and 3×3 and
-//! 5×5 kernels over many channels of `f32` go through fewer products (see [`tensor_ops::WINOGRAD_VARIABLE`]).
+//! shape alone, and every sum has a fixed order. They do depend on the instruction set (see [`tensor_ops::Isa`]), and 3×3
+//! and 5×5 kernels over many channels go through fewer products (see [`tensor_ops::WINOGRAD_VARIABLE`]).
 //!
 //! Out of scope: padding by anything but zeros, transposed convolution as a layer, and integer weights.
 

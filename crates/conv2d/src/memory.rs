@@ -5,7 +5,7 @@ use tensor_ops::{Correlation, Element, Isa, PhaseTaps, Taps};
 use crate::config::NAME;
 use crate::forward::uses_correlation;
 use crate::sizes::Sizes;
-use crate::{Conv2dConfig, Conv2dError, backward};
+use crate::{Conv2dConfig, Conv2dError, backward, unrolled};
 
 /// The elements that a convolution takes beside its inputs and outputs, and beside what threads keep for their own work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct WorkingMemory {
     pub packed: usize,
     /// Of the weights in [`crate::PackedConv2dBackward`].
     pub packed_backward: usize,
-    /// Of the sums of the gradient of the weights.
+    /// Of the sums of [`crate::convolve_backward_weight`].
     pub sums: usize,
 }
 
@@ -36,7 +36,8 @@ impl Conv2dConfig {
         let Sizes { group_in, group_out, groups, window, .. } = sizes;
         if !uses_correlation(isa, &sizes) {
             let weights = sizes.out_channels.saturating_mul(group_in).saturating_mul(sizes.taps());
-            return Ok(WorkingMemory { packed: weights, packed_backward: weights, sums: weights });
+            let sums = weights.saturating_mul(unrolled::chunks(&sizes));
+            return Ok(WorkingMemory { packed: weights, packed_backward: weights, sums });
         }
         let taps = Taps::of_window(NAME, &window, input)?;
         let packed = Correlation::<T>::weights_len(isa, &taps, group_in, group_out);

@@ -250,13 +250,18 @@ fn add_gradient<T: Element>(
     Ok(())
 }
 
+/// The most parts of the batch whose gradients of the weights are summed by themselves.
+pub(crate) fn chunks(sizes: &Sizes) -> usize {
+    MAX_CHUNKS.min(sizes.batch)
+}
+
 pub(crate) fn backward_weight<T: Element>(
     sizes: &Sizes,
     pairs: &[(ArrayView3<'_, T>, ArrayView3<'_, T>)],
     mut grad_weight: ArrayViewMut4<'_, T>,
 ) -> Result<(), Conv2dError> {
     let depth = sizes.group_in * sizes.taps();
-    let chunk_images = sizes.batch.div_ceil(MAX_CHUNKS.min(sizes.batch));
+    let chunk_images = sizes.batch.div_ceil(chunks(sizes));
     let chunks: Vec<_> = (0..sizes.batch).step_by(chunk_images).collect();
     let sum_chunk = |first_image: usize| -> Result<Array2<T>, Conv2dError> {
         let mut sum = Array2::zeros((sizes.out_channels, depth));

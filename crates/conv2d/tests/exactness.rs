@@ -21,6 +21,9 @@ fn cases() -> Vec<(Conv2dConfig, usize, [usize; 2])> {
         (Conv2dConfig { stride: [2, 2], activation: Activation::Relu, ..config(32, 32, 3, one) }, 5, [16, 16]),
         (config(1, 16, 3, one), 19, [16, 16]),
         (config(24, 40, 3, one), 37, [4, 4]),
+        // Through tiles, whole and cut.
+        (config(40, 48, 3, one), 11, [18, 21]),
+        (config(48, 24, 5, Padding::symmetric(2, 2)), 3, [17, 16]),
         (Conv2dConfig { groups: 2, activation: Activation::Relu, ..config(16, 48, 3, one) }, 11, [7, 3]),
         (config(40, 24, 3, one), 1, [30, 30]),
         (Conv2dConfig { activation: Activation::Relu6, ..config(96, 40, 1, Padding::ZERO) }, 3, [14, 14]),

@@ -25,9 +25,16 @@ fn gradients_equal_central_differences() {
         Conv2dConfig { in_channels: 3, out_channels: 4, ..window([1, 1], [1, 1], [1, 1], Padding::ZERO) },
         Conv2dConfig { in_channels: 3, out_channels: 4, ..window([1, 1], [3, 2], [1, 1], Padding::ZERO) },
     ];
+    // Through tiles: outputs where there are 24 input channels, gradients of inputs where there are 24 output channels.
+    let two = Padding::symmetric(2, 2);
+    let tiled = [
+        Conv2dConfig { in_channels: 24, out_channels: 12, ..window([3, 3], [1, 1], [1, 1], one) },
+        Conv2dConfig { in_channels: 12, out_channels: 24, ..window([5, 5], [1, 1], [1, 1], two) },
+    ];
     let activations = [Activation::None, Activation::Relu, Activation::Relu6];
     let cases =
         cases.into_iter().flat_map(|case| activations.map(|activation| Conv2dConfig { activation, ..case.clone() }));
+    let cases = cases.chain(tiled);
     run_cases(cases, |config| {
         let mut layer = Conv2d::<f64>::new(config.clone(), &mut StdRng::seed_from_u64(11)).unwrap();
         // Sums on both sides of 6, none within a difference's step of a bound.

@@ -222,6 +222,24 @@ fn block_borders_equal_loops() {
         (Conv2dConfig { stride: [3, 3], padding: Padding::ZERO, ..config(9, 20, [1, 1], 1) }, 1, [20, 29]),
         (Conv2dConfig { padding: Padding::ZERO, ..config(20, 9, [3, 3], 1) }, 2, [20, 32]),
         (Conv2dConfig { padding: Padding::symmetric(6, 7), ..config(6, 9, [3, 3], 1) }, 1, [4, 5]),
+        // Through tiles, whole and cut, over groups of rows and blocks of channels.
+        (config(40, 50, [3, 3], 1), 2, [18, 21]),
+        (config(300, 24, [3, 3], 1), 1, [8, 12]),
+        (config(96, 64, [3, 3], 2), 2, [12, 9]),
+        (
+            Conv2dConfig { padding: Padding::ZERO, activation: Activation::Relu, ..config(33, 34, [5, 5], 1) },
+            3,
+            [17, 14],
+        ),
+        (
+            Conv2dConfig {
+                padding: Padding { top: 4, bottom: 0, left: 1, right: 3 },
+                activation: Activation::Relu6,
+                ..config(24, 45, [5, 5], 1)
+            },
+            1,
+            [10, 20],
+        ),
         // Maps narrower than a vector, over several chunks of the batch.
         (config(17, 18, [3, 3], 1), 40, [4, 4]),
         (config(6, 16, [3, 3], 2), 3, [5, 3]),

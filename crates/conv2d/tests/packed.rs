@@ -13,6 +13,14 @@ fn configs() -> Vec<(Conv2dConfig, [usize; 2])> {
         (Conv2dConfig { kernel: [5, 5], padding: same(5), ..base.clone() }, [16, 16]),
         (Conv2dConfig { kernel: [3, 3], padding: same(3), ..base.clone() }, [37, 9]),
         (Conv2dConfig { kernel: [1, 1], ..base.clone() }, [7, 12]),
+        (
+            Conv2dConfig { in_channels: 40, out_channels: 48, kernel: [3, 3], padding: same(3), ..base.clone() },
+            [18, 21],
+        ),
+        (
+            Conv2dConfig { in_channels: 24, out_channels: 96, kernel: [5, 5], padding: same(5), ..base.clone() },
+            [16, 16],
+        ),
         (Conv2dConfig { kernel: [3, 2], stride: [2, 3], ..base.clone() }, [15, 17]),
         (Conv2dConfig { kernel: [1, 1], stride: [2, 2], ..base.clone() }, [9, 8]),
         (Conv2dConfig { kernel: [3, 3], padding: same(3), groups: 2, ..base.clone() }, [6, 3]),

@@ -94,11 +94,11 @@ impl<C: Cell> RecurrentConfig<C> {
             let [mut packed, mut packed_backward, mut sums] = [0_usize; 3];
             for (convolution, size) in convolutions {
                 if convolution.in_channels > 0 && convolution.out_channels > 0 {
-                    let memory = convolution.working_memory::<T>(size, batch)?;
+                    let memory = convolution.working_memory::<T>(size, batch.saturating_mul(time))?;
                     packed = memory.packed.saturating_add(packed);
                     packed_backward = memory.packed_backward.saturating_add(packed_backward);
                     // Those of one convolution at a time, over all steps.
-                    sums = convolution.working_memory::<T>(size, batch.saturating_mul(time))?.sums.max(sums);
+                    sums = memory.sums.max(sums);
                 }
             }
             estimate.packed = estimate.packed.saturating_add(bytes(&[directions, packed]));

@@ -13,13 +13,13 @@
 //!
 //! Every output element is one chain of fused multiply-adds in the order of the sum (over channels, then taps; over
 //! positions), so it does not depend on its place in a tile, a band or a batch. Nor does it where 3×3 or 5×5 taps over many
-//! channels of `f32` go through fewer products: see [`WINOGRAD_VARIABLE`].
+//! channels go through fewer products: see [`WINOGRAD_VARIABLE`].
 
 use std::marker::PhantomData;
 
-use ndarray::{ArrayView3, ArrayViewMut3, Axis};
+use ndarray::{ArrayView3, ArrayViewMut3};
 
-use crate::simd::Dispatch;
+use crate::simd::{Dispatch, MAX_LANES};
 use crate::{Element, Isa, TensorError, check_axis};
 
 mod depthwise;
@@ -95,7 +95,7 @@ impl<T: Element> Correlation<T> {
         let bands = bands.clamp(1, MIN_TASKS.div_ceil(images.max(1)));
         let most_rows = taps.output[0].div_ceil(bands);
         let mut plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
-        if let Some(winograd) = Winograd::new::<T>(plan.isa, &plan.taps, channels, rows) {
+        if let Some(winograd) = Winograd::new(plan.isa, &plan.taps, channels, rows) {
             plan.band_rows = winograd.band_rows(most_rows);
             plan.winograd = Some(winograd);
         }
@@ -111,7 +111,7 @@ impl<T: Element> Correlation<T> {
         let row_bytes = (taps.output[1] * taps.stride[1] + 16) * size_of::<T>();
         let block_channels = (BUFFER_BYTES / source_rows.saturating_mul(row_bytes).max(1)).clamp(1, channels.max(1));
         let plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
-        Self { winograd: Winograd::transposed::<T>(plan.isa, &plan.taps, channels, rows), ..plan }
+        Self { winograd: Winograd::transposed(plan.isa, &plan.taps, channels, rows), ..plan }
     }
 
     fn with_blocks(isa: Isa, taps: Taps, channels: usize, block_channels: usize, most_rows: usize) -> Self {
@@ -203,7 +203,7 @@ impl<T: Element> Correlation<T> {
 
     /// The elements of the [`CorrelationWeights`] of `rows` kernels; without the work that [`Self::new`] does.
     pub fn weights_len(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> usize {
-        match Winograd::new::<T>(isa, taps, channels, rows) {
+        match Winograd::new(isa, taps, channels, rows) {
             Some(_) => Winograd::sums_len(rows, channels),
             None => weights::padded_rows(isa, rows).saturating_mul(channels).saturating_mul(taps.count()),
         }
@@ -219,12 +219,12 @@ impl<T: Element> Correlation<T> {
 
     /// Whether the plan that [`Self::transposed`] makes sums at the points of tiles.
     pub fn transposed_is_tiled(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> bool {
-        Winograd::transposed::<T>(isa, taps, channels, rows).is_some()
+        Winograd::transposed(isa, taps, channels, rows).is_some()
     }
 
     /// [`Self::sums_len`] of the plan that [`Self::transposed`] makes, without the work of making it.
     pub fn transposed_sums_len(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> usize {
-        match Winograd::transposed::<T>(isa, taps, channels, rows) {
+        match Winograd::transposed(isa, taps, channels, rows) {
             Some(_) => Winograd::sums_len(rows, channels),
             None => transposed::Sums::new(lanes::<T>(isa), channels.saturating_mul(taps.count()), rows).len(),
         }
@@ -271,11 +271,7 @@ impl<T: Element> Correlation<T> {
             return Err(TensorError::IndexOutOfRange { operation: NAME, index: "row", item: 0, found: row, end: rows });
         }
         match &self.winograd {
-            Some(grid) => {
-                let sums = ArrayView3::from_shape(Winograd::sums_shape(rows, self.channels), sums);
-                let sums = sums.expect("the length was checked");
-                grid.add_gradient(sums.index_axis(Axis(1), row), gradient);
-            }
+            Some(grid) => grid.add_gradient(sums, [row, rows, self.channels], gradient),
             None => transposed::Sums::of(self, rows).add_row(sums, row, gradient),
         }
         Ok(())
@@ -301,7 +297,7 @@ pub(crate) trait CorrelationKernels: Sized {
 }
 
 macro_rules! impl_correlation_kernels {
-    ($($element:tt),*) => {$(
+    ($($element:ty),*) => {$(
         impl CorrelationKernels for $element {
             fn run_correlation(isa: Isa, product: Product<'_, Self>) {
                 Self::dispatch_on(isa, product);
@@ -312,35 +308,17 @@ macro_rules! impl_correlation_kernels {
             fn run_depthwise(isa: Isa, planes: Planes<'_, Self>) {
                 Self::dispatch_on(isa, planes);
             }
-            impl_winograd_kernels!($element);
+            fn run_winograd(isa: Isa, forward: Forward<'_, Self>) {
+                Self::dispatch_on(isa, forward);
+            }
+            fn run_winograd_transposed(isa: Isa, backward: Backward<'_, Self>) {
+                Self::dispatch_on(isa, backward);
+            }
         }
     )*};
 }
 
-/// Tiles serve f32 alone: see [`Winograd::new`].
-macro_rules! impl_winograd_kernels {
-    (f32) => {
-        fn run_winograd(isa: Isa, forward: Forward<'_, Self>) {
-            Self::dispatch_on(isa, forward);
-        }
-        fn run_winograd_transposed(isa: Isa, backward: Backward<'_, Self>) {
-            Self::dispatch_on(isa, backward);
-        }
-    };
-    ($other:tt) => {
-        fn run_winograd(_: Isa, _: Forward<'_, Self>) {
-            unreachable!("no plan has tiles");
-        }
-        fn run_winograd_transposed(_: Isa, _: Backward<'_, Self>) {
-            unreachable!("no plan has tiles");
-        }
-    };
-}
-
 impl_correlation_kernels!(f32, f64);
-
-/// The most elements in a vector register.
-const MAX_LANES: usize = 16;
 
 /// How many of `left` vectors the next tile takes if it can take `most`: never a single one after others, but for
 /// tiles of one vector.

@@ -1,14 +1,26 @@
 //! What holds exactly: streams, padding, threads, the memory of the trace.
 
-use convlstm::{Cell, RecurrentConfig, RecurrentState};
+use convlstm::{Cell, ConvLstmConfig, LayerConfig, LstmCell, RecurrentConfig, RecurrentState};
 use ndarray::{Array5, ArrayD, Axis, s};
 use tensor_ops::Parameters;
 use tensor_ops::testing::{assert_bits_equal, assert_independent_of_threads};
 
-use crate::common::{gru_configs, lstm_configs, seeded_clips, seeded_layers, seeded_state};
+use crate::common::{gru_configs, lstm_configs as small_lstm_configs, seeded_clips, seeded_layers, seeded_state};
 
 const BATCH: usize = 3;
 const TIME: usize = 4;
+
+/// All options, and layers of enough channels that their convolutions go through Winograd tiles.
+fn lstm_configs() -> Vec<(&'static str, ConvLstmConfig, [usize; 2])> {
+    let of = |kernel| ConvLstmConfig {
+        input_channels: 2,
+        layers: vec![LayerConfig::<LstmCell>::new(12, kernel)],
+        ..Default::default()
+    };
+    let mut configs = small_lstm_configs();
+    configs.extend([("3x3 tiles", of(3), [4, 4]), ("5x5 tiles", of(5), [3, 3])]);
+    configs
+}
 
 /// Wide enough for vectors and several bands.
 fn enlarge<C: Cell>(config: &mut RecurrentConfig<C>, size: &mut [usize; 2]) {

@@ -66,8 +66,12 @@ pub(super) unsafe fn fill<T: Element, S: Simd<T>>(
     }
 }
 
+/// Writes zeros.
+///
+/// # Safety
+/// `target` must be valid for writes of `len` elements.
 #[inline(always)]
-unsafe fn clear<T: Element>(target: *mut T, len: usize) {
+pub(super) unsafe fn clear<T: Element>(target: *mut T, len: usize) {
     for index in 0..len {
         // SAFETY: the caller grants writes of `len` elements.
         unsafe { target.add(index).write(T::zero()) };

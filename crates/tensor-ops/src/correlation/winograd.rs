@@ -18,7 +18,6 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::taps::Taps;
@@ -107,22 +106,20 @@ pub(super) struct Winograd {
 
 impl Winograd {
     /// The grid for `taps`, where it is worth it.
-    pub(super) fn new<T: Element>(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
-        let is_served = channels >= MIN_CHANNELS && rows >= MIN_ROWS && Self::serves::<T>(isa);
-        Self::of_taps(taps).filter(|grid| is_served && grid.gain() >= MIN_GAIN)
+    pub(super) fn new(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
+        Self::worth_it(isa, taps, channels >= MIN_CHANNELS && rows >= MIN_ROWS)
     }
 
     /// The grid for the gradient of weights, where it is worth it.
-    pub(super) fn transposed<T: Element>(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
-        let is_served =
-            channels.min(rows) >= MIN_ROWS && channels.saturating_mul(rows) >= MIN_PAIRS && Self::serves::<T>(isa);
-        Self::of_taps(taps).filter(|grid| is_served && grid.gain() >= MIN_GAIN)
+    pub(super) fn transposed(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
+        Self::worth_it(isa, taps, channels.min(rows) >= MIN_ROWS && channels.saturating_mul(rows) >= MIN_PAIRS)
     }
 
-    fn serves<T: Element>(isa: Isa) -> bool {
+    fn worth_it(isa: Isa, taps: &Taps, is_deep: bool) -> Option<Self> {
         static ON: OnceLock<bool> = OnceLock::new();
         let is_on = || *ON.get_or_init(|| winograd_from_environment().unwrap_or(true));
-        isa != Isa::Portable && size_of::<T>() == size_of::<f32>() && is_on()
+        let is_served = is_deep && isa != Isa::Portable && is_on();
+        is_served.then(|| Self::of_taps(taps))?.filter(|grid| grid.gain() >= MIN_GAIN)
     }
 
     fn of_taps(taps: &Taps) -> Option<Self> {
@@ -163,11 +160,6 @@ impl Winograd {
         let tile_rows = self.output[0].div_ceil(self.tile);
         let bands = tile_rows.div_ceil(wanted.max(1)).max(tile_rows.div_ceil(most));
         (tile_rows.div_ceil(bands.max(1)) * self.tile).clamp(1, self.output[0].max(1))
-    }
-
-    /// `[point, row, channel]` of the sums of a gradient of the weights.
-    pub(super) fn sums_shape(rows: usize, channels: usize) -> [usize; 3] {
-        [POINTS, rows, channels]
     }
 
     /// The elements of the weights, and of the sums of their gradient, at the points.
@@ -224,21 +216,27 @@ impl Winograd {
         }
     }
 
-    /// Adds the gradients of the kernels of one row to `gradient`, `[channel, tap]`, from `points`, `[point, channel]`.
-    pub(super) fn add_gradient<T: Element>(&self, points: ArrayView2<'_, T>, gradient: &mut [T]) {
+    /// Adds the gradients of the kernels of `row` to `gradient`, `[channel, tap]`, from sums `[point, row, channel]`.
+    pub(super) fn add_gradient<T: Element>(&self, sums: &[T], [row, rows, channels]: [usize; 3], gradient: &mut [T]) {
         if self.kernel == 3 {
-            self.add_gradient_of::<T, 3>(points, gradient);
+            self.add_gradient_of::<T, 3>(sums, [row, rows, channels], gradient);
         } else {
-            self.add_gradient_of::<T, 5>(points, gradient);
+            self.add_gradient_of::<T, 5>(sums, [row, rows, channels], gradient);
         }
     }
 
-    fn add_gradient_of<T: Element, const R: usize>(&self, points: ArrayView2<'_, T>, gradient: &mut [T]) {
+    fn add_gradient_of<T: Element, const R: usize>(
+        &self,
+        sums: &[T],
+        [row, rows, channels]: [usize; 3],
+        gradient: &mut [T],
+    ) {
         for (block, gradient) in gradient.chunks_mut(BLOCK * R * R).enumerate() {
+            let channel = block * BLOCK;
             let mut values = [[[0.0; BLOCK]; SIDE]; SIDE];
-            for (values, point) in values.as_flattened_mut().iter_mut().zip(points.outer_iter()) {
-                let channels = point.iter().skip(block * BLOCK);
-                values.iter_mut().zip(channels).for_each(|(value, sum)| *value = Element::to_f64(*sum));
+            for (point, values) in values.as_flattened_mut().iter_mut().enumerate() {
+                let sums = &sums[(point * rows + row) * channels..][channel..channels.min(channel + BLOCK)];
+                values.iter_mut().zip(sums).for_each(|(value, &sum)| *value = sum.to_f64());
             }
             let kernels = kernel_gradient::<R>(&values);
             for (channel, gradient) in gradient.chunks_mut(R * R).enumerate() {
@@ -249,15 +247,15 @@ impl Winograd {
         }
     }
 
-    /// Rows of the copy that tiles are read from, and elements from one of its rows to the next.
-    fn padded(&self, tile_rows: usize, tile_columns: usize, lanes: usize) -> [usize; 2] {
-        [tile_rows * self.tile + self.kernel - 1, tile_columns * self.tile + lanes.max(SIDE)]
+    /// From a row of the copy of `tile_columns` to the next: tiles are read by whole vectors.
+    fn pitch(&self, tile_columns: usize, lanes: usize) -> usize {
+        tile_columns * self.tile + SIDE.next_multiple_of(lanes)
     }
 
-    /// The elements of the copy for a chunk of at most `tiles`.
+    /// The most elements of the copy for a chunk of `tiles`.
     fn copy_len(&self, tiles: usize, lanes: usize) -> usize {
-        let [rows, pitch] = self.padded(tiles.div_ceil(self.columns.max(1)) + 1, self.columns, lanes);
-        rows * pitch
+        let rows = (tiles.div_ceil(self.columns.max(1)) + 1) * self.tile + self.kernel - 1;
+        rows * self.pitch(self.columns, lanes)
     }
 }
 
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn tiles_serve_dense_square_taps_over_many_channels_of_f32() {
+    fn tiles_serve_dense_square_taps_over_many_channels() {
         let taps = |kernel: isize, output: usize| Taps {
             source: [output; 2],
             output: [output; 2],
@@ -308,14 +306,13 @@ mod tests {
             rows: (0..kernel).collect(),
             columns: (0..kernel).rev().collect(),
         };
-        let serves = |isa, taps: &Taps, channels, rows| Winograd::new::<f32>(isa, taps, channels, rows).is_some();
+        let serves = |isa, taps: &Taps, channels, rows| Winograd::new(isa, taps, channels, rows).is_some();
         let is_on = winograd_from_environment() == Ok(true);
         for isa in [Isa::Avx2, Isa::Avx512] {
             for kernel in [3, 5] {
                 assert_eq!(serves(isa, &taps(kernel, 16), 24, 12), is_on);
                 assert!(!serves(isa, &taps(kernel, 16), 23, 12) && !serves(isa, &taps(kernel, 16), 24, 11));
                 assert!(!serves(isa, &taps(kernel, 1), 24, 12), "one position in a tile");
-                assert!(Winograd::new::<f64>(isa, &taps(kernel, 16), 24, 12).is_none());
             }
             assert!(!serves(isa, &taps(4, 16), 24, 12));
             assert!(!serves(isa, &Taps { stride: [2, 1], ..taps(3, 16) }, 24, 12));

@@ -4,12 +4,12 @@
 
 use std::mem::MaybeUninit;
 
-use super::pixels::{MOST_LANES, Plane, tile_offsets, transform_pixels};
+use super::pixels::{Planes, Points, Tiles};
 use super::transforms::{Constants, POINTS};
 use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, SIDE, Winograd};
 use crate::Element;
-use crate::correlation::Start;
-use crate::gemm::tile::{Rows, Target, Update, multiply_panel, panel_width};
+use crate::correlation::{MAX_LANES, Start};
+use crate::gemm::tile::{Rows, Target, Update, multiply_panel, panel_width, width};
 use crate::simd::{Kernel, Simd};
 
 /// Output channels whose points are held at a time.
@@ -69,6 +69,17 @@ impl Layout {
     }
 }
 
+/// Neighbouring tiles of one row of tiles.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    /// Their first position in a line of tiles side by side, and the positions that lie in the output.
+    start: usize,
+    len: usize,
+    /// Row and column of their first output position.
+    y: usize,
+    x: usize,
+}
+
 impl<T: Element> Forward<'_, T> {
     /// Elements of the buffer.
     pub(in crate::correlation) fn buffer_len(grid: &Winograd, channels: usize, lanes: usize) -> usize {
@@ -117,37 +128,20 @@ impl<T: Element> Forward<'_, T> {
         pixels: &mut [T],
         copy: &mut [T],
     ) {
-        let grid = self.grid;
-        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
-        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
-        let before = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * grid.tile) as isize);
-        let origin = [grid.origin[0] + before[0], grid.origin[1] + before[1]];
-        let copy = copy[..rows * pitch].as_mut_ptr();
-        for channel in 0..self.channels {
-            let plane = Plane {
-                pointer: self.source.wrapping_offset(channel as isize * self.source_strides[0]),
-                strides: [self.source_strides[1], self.source_strides[2]],
-                size: grid.source,
-            };
-            // SAFETY: the source has the plan's channels and size; the copy was cut to its length.
-            unsafe { plane.copy(simd, origin, rows, pitch, copy) };
-            let mut panel = 0;
-            while panel < chunk.count {
-                let width = panel_width::<T, S>(chunk.count - panel);
-                for lane in (0..width).step_by(S::LANES) {
-                    let offsets = tile_offsets::<S, T>(chunk, grid.columns, panel + lane, grid.tile * pitch, grid.tile);
-                    let target = pixels[panel * self.channels + channel * width + lane..].as_mut_ptr();
-                    // SAFETY: tiles of the chunk lie in the copy, whose rows are a vector longer than tiles need; every point
-                    // has room for all channels and tiles.
-                    unsafe {
-                        transform_pixels(simd, constants, copy, pitch, &offsets, |point, value| {
-                            simd.store_ptr(target.add(point * layout.pixel_pitch), value);
-                        });
-                    }
-                }
-                panel += width;
-            }
-        }
+        let planes = Planes {
+            pointer: self.source,
+            strides: self.source_strides,
+            channels: self.channels,
+            size: self.grid.source,
+        };
+        let points = Points { pointer: pixels.as_mut_ptr(), point_pitch: layout.pixel_pitch };
+        let tiles = Tiles::of_source(self.grid, chunk, S::LANES);
+        let place = |channel: usize, lane: usize| {
+            let panel = lane - lane % width::<T, S>();
+            panel * self.channels + channel * panel_width::<T, S>(chunk.count - panel) + lane - panel
+        };
+        // SAFETY: the source has the plan's channels and size, and every point room for all channels and tiles.
+        unsafe { tiles.transform::<T, S, SIDE>(simd, constants, planes, copy, points, place) };
     }
 
     /// The products of a group of rows: `[point, row, tile]`.
@@ -198,8 +192,9 @@ impl<T: Element> Forward<'_, T> {
         [row, rows]: [usize; 2],
         products: &[T],
     ) {
-        for group_row in 0..rows {
-            for lane in (0..chunk.count).step_by(S::LANES) {
+        for lane in (0..chunk.count).step_by(S::LANES) {
+            let (runs, count) = self.runs::<M>(chunk.first + lane, S::LANES.min(chunk.count - lane));
+            for group_row in 0..rows {
                 let points = products[group_row * layout.tiles + lane..].as_ptr();
                 let mut sums = [[simd.splat(T::zero()); SIDE]; M];
                 for j in 0..SIDE {
@@ -212,10 +207,9 @@ impl<T: Element> Forward<'_, T> {
                         sums[j] = value;
                     }
                 }
-                let count = S::LANES.min(chunk.count - lane);
                 for (i, sums) in sums.into_iter().enumerate() {
-                    let mut values = MaybeUninit::<[T; 4 * MOST_LANES]>::uninit();
-                    let mut line = MaybeUninit::<[T; 5 * MOST_LANES]>::uninit();
+                    let mut values = MaybeUninit::<[T; 4 * MAX_LANES]>::uninit();
+                    let mut line = MaybeUninit::<[T; 5 * MAX_LANES]>::uninit();
                     let (values, line): (*mut T, *mut T) = (values.as_mut_ptr().cast(), line.as_mut_ptr().cast());
                     for (j, value) in constants.outputs::<T, S, M>(simd, sums).into_iter().enumerate() {
                         // SAFETY: `values` has room for 4 vectors.
@@ -225,45 +219,47 @@ impl<T: Element> Forward<'_, T> {
                     unsafe {
                         let offset = |j: usize| (j.min(M - 1) * S::LANES) as isize;
                         simd.transpose_ptr(values, offset, line, M);
-                        let first = chunk.first + lane;
-                        self.write_line::<S, M>(simd, row + group_row, first, count, i, line);
+                        self.write_line(simd, row + group_row, i, &runs[..count], line);
                     }
                 }
             }
         }
     }
 
-    /// Writes row `i` of `count` tiles from `first` on, which may lie in several rows of tiles.
-    ///
-    /// # Safety
-    /// `line` must be valid for reads of `count` · `M` elements.
+    /// The runs of `count` tiles from `first` on, and their number.
     #[inline(always)]
-    unsafe fn write_line<S: Simd<T>, const M: usize>(
-        &self,
-        simd: S,
-        row: usize,
-        first: usize,
-        count: usize,
-        i: usize,
-        line: *const T,
-    ) {
+    fn runs<const M: usize>(&self, first: usize, count: usize) -> ([Run; MAX_LANES], usize) {
         let columns = self.grid.columns;
-        let mut done = 0;
+        let mut runs = [Run::default(); MAX_LANES];
+        let (mut done, mut number) = (0, 0);
         while done < count {
             let [tile_row, tile_column] = [(first + done) / columns, (first + done) % columns];
-            let run = (count - done).min(columns - tile_column);
-            let (y, x) = (tile_row * M + i, tile_column * M);
-            let len = (run * M).min(self.grid.output[1] - x);
+            let tiles = (count - done).min(columns - tile_column);
+            let [y, x] = [tile_row * M, tile_column * M];
+            runs[number] = Run { start: done * M, len: (tiles * M).min(self.grid.output[1] - x), y, x };
+            number += 1;
+            done += tiles;
+        }
+        (runs, number)
+    }
+
+    /// Writes row `i` of the tiles of `runs`.
+    ///
+    /// # Safety
+    /// `line` must be valid for reads of all runs.
+    #[inline(always)]
+    unsafe fn write_line<S: Simd<T>>(&self, simd: S, row: usize, i: usize, runs: &[Run], line: *const T) {
+        for run in runs {
+            let y = run.y + i;
             if (self.first_row..self.first_row + self.band_rows).contains(&y) {
                 let place = row as isize * self.output_strides[0]
                     + (y - self.first_row) as isize * self.output_strides[1]
-                    + x as isize * self.output_strides[2];
+                    + run.x as isize * self.output_strides[2];
                 // SAFETY: the place and `len` positions from it lie in the band, and the line has them.
                 unsafe {
-                    self.write(simd, row, line.add(done * M), self.output.wrapping_offset(place), len);
+                    self.write(simd, row, line.add(run.start), self.output.wrapping_offset(place), run.len);
                 }
             }
-            done += run;
         }
     }
 
@@ -279,8 +275,8 @@ impl<T: Element> Forward<'_, T> {
                 let count = S::LANES.min(len - index);
                 let place = target.wrapping_offset(index as isize * stride);
                 let is_whole = count == S::LANES && stride == 1;
-                let mut lanes = MaybeUninit::<[[T; MOST_LANES]; 2]>::uninit();
-                let lanes: [*mut T; 2] = [lanes.as_mut_ptr().cast(), lanes.as_mut_ptr().cast::<T>().add(MOST_LANES)];
+                let mut lanes = MaybeUninit::<[[T; MAX_LANES]; 2]>::uninit();
+                let lanes: [*mut T; 2] = [lanes.as_mut_ptr().cast(), lanes.as_mut_ptr().cast::<T>().add(MAX_LANES)];
                 let (source, existing) = if is_whole {
                     (values.add(index), place.cast_const())
                 } else {

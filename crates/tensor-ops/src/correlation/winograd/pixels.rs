@@ -5,181 +5,172 @@
 use std::mem::MaybeUninit;
 
 use super::transforms::Constants;
-use super::{Chunk, SIDE};
+use super::{Chunk, SIDE, Winograd};
 use crate::Element;
+use crate::correlation::MAX_LANES;
+use crate::correlation::fill::{clear, copy};
 use crate::simd::Simd;
 
-/// The most lanes of a vector, over all instruction sets and elements.
-pub(super) const MOST_LANES: usize = 16;
+/// The most tiles of a chunk.
+const MOST_TILES: usize = 64;
 
-/// A plane of pixels by pointer and strides.
+/// Planes of pixels, one for each channel.
 #[derive(Clone, Copy)]
-pub(super) struct Plane<T> {
+pub(super) struct Planes<T> {
     pub(super) pointer: *const T,
-    pub(super) strides: [isize; 2],
+    /// From a channel, a row and a column to the next.
+    pub(super) strides: [isize; 3],
+    pub(super) channels: usize,
     /// Height and width.
     pub(super) size: [usize; 2],
 }
 
-impl<T: Element> Plane<T> {
-    /// Copies `rows` × `columns` pixels, of which the first is at `origin`, to rows of `pitch`, with zeros outside the plane and
-    /// up to the pitch.
+/// Where the transformed tiles go: the points of a tile are `point_pitch` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Points<T> {
+    pub(super) pointer: *mut T,
+    pub(super) point_pitch: usize,
+}
+
+/// The part of a plane that the tiles of a chunk meet, which is copied with zeros around it.
+pub(super) struct Tiles {
+    count: usize,
+    /// Row and column of its first pixel.
+    origin: [isize; 2],
+    rows: usize,
+    /// From a row of the copy to the next: a tile is read by whole vectors.
+    pitch: usize,
+    /// From the first pixel of the copy to that of each tile; those beyond the last tile repeat it.
+    offsets: [isize; MOST_TILES],
+}
+
+impl Tiles {
+    /// The pixels that tiles of outputs meet, 6 × 6 for each.
+    #[inline(always)]
+    pub(super) fn of_source(grid: &Winograd, chunk: Chunk, lanes: usize) -> Self {
+        Self::new(grid, chunk, lanes, grid.origin, grid.kernel - 1)
+    }
+
+    /// The tiles of outputs themselves.
+    #[inline(always)]
+    pub(super) fn of_output(grid: &Winograd, chunk: Chunk, lanes: usize) -> Self {
+        Self::new(grid, chunk, lanes, [0; 2], 0)
+    }
+
+    #[inline(always)]
+    fn new(grid: &Winograd, chunk: Chunk, lanes: usize, origin: [isize; 2], overlap: usize) -> Self {
+        debug_assert!(chunk.count.next_multiple_of(lanes) <= MOST_TILES, "as many tiles as offsets");
+        let [rows, columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
+        let pitch = grid.pitch(columns.len(), lanes);
+        let mut offsets = [0; MOST_TILES];
+        for (index, offset) in offsets.iter_mut().enumerate() {
+            let [row, column] = chunk.tile(grid.columns, index);
+            *offset = (((row - rows.start) * pitch + column - columns.start) * grid.tile) as isize;
+        }
+        let before = [rows.start, columns.start].map(|tiles| (tiles * grid.tile) as isize);
+        Self {
+            count: chunk.count,
+            origin: [origin[0] + before[0], origin[1] + before[1]],
+            rows: rows.len() * grid.tile + overlap,
+            pitch,
+            offsets,
+        }
+    }
+
+    /// Transforms the tiles of `N` × `N` pixels of all channels; the vector of tiles from `lane` on goes to
+    /// `place(channel, lane)`.
     ///
     /// # Safety
-    /// The plane must be valid for reads, and `target` for writes of `rows` · `pitch` elements.
+    /// The planes must be valid for reads, and `points` for writes of a vector at every place and point; the copy has
+    /// [`Winograd::copy_len`] elements.
     #[inline(always)]
-    pub(super) unsafe fn copy<S: Simd<T>>(
-        self,
+    pub(super) unsafe fn transform<T: Element, S: Simd<T>, const N: usize>(
+        &self,
         simd: S,
-        origin: [isize; 2],
-        rows: usize,
-        pitch: usize,
-        target: *mut T,
+        constants: &Constants<S::Vector>,
+        planes: Planes<T>,
+        copied: &mut [T],
+        points: Points<T>,
+        place: impl Fn(usize, usize) -> usize,
     ) {
-        let [height, width] = self.size.map(|size| size as isize);
-        let left = (-origin[1]).clamp(0, pitch as isize) as usize;
-        let end = (width - origin[1]).clamp(left as isize, pitch as isize) as usize;
-        for row in 0..rows {
-            let y = origin[0] + row as isize;
-            let is_inside = (0..height).contains(&y) && end > left;
-            let [left, end] = if is_inside { [left, end] } else { [pitch, pitch] };
+        let copied = copied[..self.rows * self.pitch].as_mut_ptr();
+        for channel in 0..planes.channels {
+            // SAFETY: granted by the caller; the tiles lie in the copy, whose rows are a vector longer than they need.
+            unsafe {
+                self.copy(simd, planes, channel, copied);
+                for lane in (0..self.count).step_by(S::LANES) {
+                    let target = points.pointer.add(place(channel, lane));
+                    self.transform_vector::<T, S, N>(simd, constants, copied, lane, target, points.point_pitch);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::transform`].
+    #[inline(always)]
+    unsafe fn copy<T: Element, S: Simd<T>>(&self, simd: S, planes: Planes<T>, channel: usize, copied: *mut T) {
+        let [height, width] = planes.size.map(|size| size as isize);
+        let [channel_stride, row_stride, column_stride] = planes.strides;
+        let [top, first] = self.origin;
+        let left = (-first).clamp(0, self.pitch as isize) as usize;
+        let end = (width - first).clamp(left as isize, self.pitch as isize) as usize;
+        for row in 0..self.rows {
+            let y = top + row as isize;
             // SAFETY: only pixels of the plane are read, and only `pitch` elements of a row are written.
             unsafe {
-                let target = target.add(row * pitch);
-                clear(simd, target, left);
-                if end > left {
-                    let x = origin[1] + left as isize;
-                    let source = self.pointer.wrapping_offset(y * self.strides[0] + x * self.strides[1]);
-                    copy_row(simd, source, self.strides[1], target.add(left), end - left);
+                let target = copied.add(row * self.pitch);
+                if !(0..height).contains(&y) || left == end {
+                    clear(target, self.pitch);
+                    continue;
                 }
-                clear(simd, target.add(end), pitch - end);
+                let x = first + left as isize;
+                let offset = channel as isize * channel_stride + y * row_stride + x * column_stride;
+                clear(target, left);
+                copy(simd, planes.pointer.wrapping_offset(offset), column_stride, target.add(left), end - left);
+                clear(target.add(end), self.pitch - end);
             }
         }
     }
-}
 
-/// # Safety
-/// `target` must be valid for writes of `len` elements.
-#[inline(always)]
-unsafe fn clear<T: Element, S: Simd<T>>(simd: S, target: *mut T, len: usize) {
-    let whole = len / S::LANES * S::LANES;
-    // SAFETY: granted by the caller.
-    unsafe {
-        for index in (0..whole).step_by(S::LANES) {
-            simd.store_ptr(target.add(index), simd.splat(T::zero()));
-        }
-        for index in whole..len {
-            target.add(index).write(T::zero());
-        }
-    }
-}
-
-/// # Safety
-/// `source` must be valid for reads of `len` elements that lie `stride` apart, and `target` for writes.
-#[inline(always)]
-unsafe fn copy_row<T: Element, S: Simd<T>>(simd: S, source: *const T, stride: isize, target: *mut T, len: usize) {
-    let whole = if stride == 1 { len / S::LANES * S::LANES } else { 0 };
-    // SAFETY: granted by the caller.
-    unsafe {
-        for index in (0..whole).step_by(S::LANES) {
-            simd.store_ptr(target.add(index), simd.load_ptr(source.add(index)));
-        }
-        for index in whole..len {
-            target.add(index).write(source.offset(index as isize * stride).read());
-        }
-    }
-}
-
-/// The places of the tiles of a vector in a copy, in elements from its first one.
-#[inline(always)]
-pub(super) fn tile_offsets<S: Simd<T>, T: Copy>(
-    chunk: Chunk,
-    columns: usize,
-    lane: usize,
-    row_elements: usize,
-    column_elements: usize,
-) -> [isize; MOST_LANES] {
-    let [first_row, first_column] = [chunk.rows(columns).start, chunk.columns(columns).start];
-    let mut offsets = [0; MOST_LANES];
-    for (index, offset) in offsets.iter_mut().enumerate().take(S::LANES) {
-        let [row, column] = chunk.tile(columns, lane + index);
-        *offset = ((row - first_row) * row_elements + (column - first_column) * column_elements) as isize;
-    }
-    offsets
-}
-
-/// Bᵀ d B for the tiles at `offsets` of a copy with rows of `pitch`.
-///
-/// # Safety
-/// A vector must be readable at every offset in [`SIDE`] rows of the copy.
-#[inline(always)]
-pub(super) unsafe fn transform_pixels<T: Element, S: Simd<T>>(
-    simd: S,
-    constants: &Constants<S::Vector>,
-    copy: *const T,
-    pitch: usize,
-    offsets: &[isize; MOST_LANES],
-    mut write: impl FnMut(usize, S::Vector),
-) {
-    let mut lanes = MaybeUninit::<[T; MOST_LANES * MOST_LANES]>::uninit();
-    let lanes: *mut T = lanes.as_mut_ptr().cast();
-    let mut rows = [[simd.splat(T::zero()); SIDE]; SIDE];
-    for (i, row) in rows.iter_mut().enumerate() {
-        // SAFETY: granted by the caller; `lanes` has room for any vector of vectors.
+    /// # Safety
+    /// As for [`Self::transform`], for the vector at `target`.
+    #[inline(always)]
+    unsafe fn transform_vector<T: Element, S: Simd<T>, const N: usize>(
+        &self,
+        simd: S,
+        constants: &Constants<S::Vector>,
+        copied: *const T,
+        lane: usize,
+        target: *mut T,
+        point_pitch: usize,
+    ) {
+        let mut lanes = MaybeUninit::<[T; MAX_LANES * MAX_LANES]>::uninit();
+        let lanes: *mut T = lanes.as_mut_ptr().cast();
+        let mut rows = [[simd.splat(T::zero()); SIDE]; N];
+        let mut values = [simd.splat(T::zero()); N];
+        // SAFETY: granted by the caller; `lanes` has room for any vector of vectors, and for `SIDE` short ones.
         unsafe {
-            simd.transpose_ptr(copy.add(i * pitch), |lane| offsets[lane], lanes, S::LANES);
-            for (j, pixels) in row.iter_mut().enumerate() {
-                *pixels = simd.load_ptr(lanes.add(j * S::LANES));
+            for (i, row) in rows.iter_mut().enumerate() {
+                for column in (0..N).step_by(S::LANES) {
+                    let source = copied.add(i * self.pitch + column);
+                    let offset = |index: usize| self.offsets[lane + index];
+                    simd.transpose_ptr(source, offset, lanes.add(column * S::LANES), S::LANES);
+                }
+                for (j, value) in values.iter_mut().enumerate() {
+                    *value = simd.load_ptr(lanes.add(j * S::LANES));
+                }
+                *row = constants.at_points(simd, values);
             }
-        }
-        *row = constants.pixels(simd, *row);
-    }
-    for j in 0..SIDE {
-        let mut column = rows[0];
-        for (value, row) in column.iter_mut().zip(&rows) {
-            *value = row[j];
-        }
-        let column = constants.pixels(simd, column);
-        for (i, value) in column.into_iter().enumerate() {
-            write(i * SIDE + j, value);
-        }
-    }
-}
-
-/// A ∂Y Aᵀ for the tiles of `M` × `M` at `offsets` of a copy with rows of `pitch`.
-///
-/// # Safety
-/// As for [`transform_pixels`], in `M` rows.
-#[inline(always)]
-pub(super) unsafe fn transform_gradients<T: Element, S: Simd<T>, const M: usize>(
-    simd: S,
-    constants: &Constants<S::Vector>,
-    copy: *const T,
-    pitch: usize,
-    offsets: &[isize; MOST_LANES],
-    mut write: impl FnMut(usize, S::Vector),
-) {
-    let mut lanes = MaybeUninit::<[T; MOST_LANES * MOST_LANES]>::uninit();
-    let lanes: *mut T = lanes.as_mut_ptr().cast();
-    let mut rows = [[simd.splat(T::zero()); SIDE]; M];
-    let mut values = [simd.splat(T::zero()); M];
-    for (i, row) in rows.iter_mut().enumerate() {
-        // SAFETY: granted by the caller; `lanes` has room for any vector of vectors.
-        unsafe {
-            simd.transpose_ptr(copy.add(i * pitch), |lane| offsets[lane], lanes, S::LANES);
-            for (j, value) in values.iter_mut().enumerate() {
-                *value = simd.load_ptr(lanes.add(j * S::LANES));
+            for j in 0..SIDE {
+                for (value, row) in values.iter_mut().zip(&rows) {
+                    *value = row[j];
+                }
+                let column = constants.at_points(simd, values);
+                for (i, value) in column.into_iter().enumerate() {
+                    simd.store_ptr(target.add((i * SIDE + j) * point_pitch), value);
+                }
             }
-        }
-        *row = constants.gradients(simd, values);
-    }
-    for j in 0..SIDE {
-        for (value, row) in values.iter_mut().zip(&rows) {
-            *value = row[j];
-        }
-        let column = constants.gradients(simd, values);
-        for (i, value) in column.into_iter().enumerate() {
-            write(i * SIDE + j, value);
         }
     }
 }

@@ -17,15 +17,21 @@ pub(super) const BLOCK: usize = 8;
 pub(super) type Block = [f64; BLOCK];
 
 /// G for kernels of `R` × `R`: powers of the points over the divisors of Lagrange's interpolation.
-fn kernel_matrix<const R: usize>() -> [[f64; R]; SIDE] {
+const fn kernel_matrix<const R: usize>() -> [[f64; R]; SIDE] {
     let (a, b) = (A * A, B * B);
     let (of_a, of_b) = (2.0 * a * (a - b), 2.0 * b * (b - a));
     let points = [(0.0, a * b), (A, of_a), (-A, of_a), (B, of_b), (-B, of_b)];
     let mut matrix = [[0.0; R]; SIDE];
-    for (row, (point, divisor)) in matrix.iter_mut().zip(points) {
-        for (power, value) in row.iter_mut().enumerate() {
-            *value = f64::powi(point, power as i32) / divisor;
+    let mut row = 0;
+    while row < points.len() {
+        let (point, divisor) = points[row];
+        let (mut column, mut power) = (0, 1.0);
+        while column < R {
+            matrix[row][column] = power / divisor;
+            power *= point;
+            column += 1;
         }
+        row += 1;
     }
     // At infinity, the leading coefficient.
     matrix[SIDE - 1][R - 1] = 1.0;
@@ -33,7 +39,10 @@ fn kernel_matrix<const R: usize>() -> [[f64; R]; SIDE] {
 }
 
 /// L X Lᵀ for every channel of a block.
-fn from_both_sides<const N: usize, const M: usize>(matrix: [[f64; N]; M], values: &[[Block; N]; N]) -> [[Block; M]; M] {
+fn from_both_sides<const N: usize, const M: usize>(
+    matrix: &[[f64; N]; M],
+    values: &[[Block; N]; N],
+) -> [[Block; M]; M] {
     let mut half = [[[0.0; BLOCK]; N]; M];
     for m in 0..M {
         for n in 0..N {
@@ -59,13 +68,13 @@ fn from_both_sides<const N: usize, const M: usize>(matrix: [[f64; N]; M], values
 
 /// G g Gᵀ
 pub(super) fn kernel_values<const R: usize>(kernels: &[[Block; R]; R]) -> [[Block; SIDE]; SIDE] {
-    from_both_sides(kernel_matrix::<R>(), kernels)
+    from_both_sides(&const { kernel_matrix::<R>() }, kernels)
 }
 
 /// Gᵀ M G
 pub(super) fn kernel_gradient<const R: usize>(values: &[[Block; SIDE]; SIDE]) -> [[Block; R]; R] {
-    let matrix = kernel_matrix::<R>();
-    from_both_sides(std::array::from_fn(|r| std::array::from_fn(|point| matrix[point][r])), values)
+    let matrix = const { kernel_matrix::<R>() };
+    from_both_sides(&std::array::from_fn(|r| std::array::from_fn(|point| matrix[point][r])), values)
 }
 
 /// Constants of the vector transforms.
@@ -107,9 +116,25 @@ impl<V: Copy> Constants<V> {
         }
     }
 
+    /// The values at the points: `Bᵀ y` of a row of [`SIDE`] pixels, `A y` of a row of 2 or 4 outputs.
+    #[inline(always)]
+    pub(super) fn at_points<T: Element, S: Simd<T, Vector = V>, const N: usize>(
+        &self,
+        simd: S,
+        y: [V; N],
+    ) -> [V; SIDE] {
+        if N == SIDE {
+            let mut pixels = [y[0]; SIDE];
+            pixels.copy_from_slice(&y);
+            self.pixels(simd, pixels)
+        } else {
+            self.gradients(simd, y)
+        }
+    }
+
     /// Bᵀ d
     #[inline(always)]
-    pub(super) fn pixels<T: Element, S: Simd<T, Vector = V>>(&self, simd: S, d: [V; SIDE]) -> [V; SIDE] {
+    fn pixels<T: Element, S: Simd<T, Vector = V>>(&self, simd: S, d: [V; SIDE]) -> [V; SIDE] {
         let even_a = simd.mul_add(self.minus_b2, d[2], d[4]);
         let odd_a = simd.mul_add(self.minus_b2, d[1], d[3]);
         let even_b = simd.mul_add(self.minus_a2, d[2], d[4]);
@@ -145,11 +170,7 @@ impl<V: Copy> Constants<V> {
 
     /// A y for `M` = 2 or 4 outputs.
     #[inline(always)]
-    pub(super) fn gradients<T: Element, S: Simd<T, Vector = V>, const M: usize>(
-        &self,
-        simd: S,
-        y: [V; M],
-    ) -> [V; SIDE] {
+    fn gradients<T: Element, S: Simd<T, Vector = V>, const M: usize>(&self, simd: S, y: [V; M]) -> [V; SIDE] {
         let [even_a, odd_a, even_b, odd_b] = if M == 4 {
             [
                 simd.mul_add(self.a2, y[M / 2], y[0]),

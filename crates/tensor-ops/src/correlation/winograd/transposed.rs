@@ -2,9 +2,9 @@
 
 #![expect(unsafe_code, reason = "tiles are addressed by pointer and stride")]
 
-use super::pixels::{Plane, tile_offsets, transform_gradients, transform_pixels};
+use super::pixels::{Planes, Points, Tiles};
 use super::transforms::{Constants, POINTS};
-use super::{Chunk, Winograd};
+use super::{Chunk, SIDE, Winograd};
 use crate::Element;
 use crate::gemm::{Matrix, Product};
 use crate::simd::{Kernel, Simd};
@@ -51,6 +51,9 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
     fn run<S: Simd<T>>(mut self, simd: S) {
         let grid = self.grid;
         let [channels, sum_channels] = self.channels;
+        let source = Planes { pointer: self.source, strides: self.source_strides, channels, size: grid.source };
+        let gradient =
+            Planes { pointer: self.gradient, strides: self.gradient_strides, channels: self.rows, size: grid.output };
         let [pixel_pitch, gradient_pitch] = pitches([channels, self.rows]);
         let (buffer, sums) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.sums));
         let (pixels, rest) = buffer.split_at_mut(POINTS * pixel_pitch);
@@ -60,108 +63,31 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         let tiles = grid.columns * grid.output[0].div_ceil(grid.tile);
         for first in (0..tiles).step_by(CHUNK_TILES) {
             let chunk = Chunk { first, count: CHUNK_TILES.min(tiles - first) };
-            self.transform_source(simd, &constants, chunk, pixel_pitch, pixels, copy);
-            if grid.tile == 4 {
-                self.transform_gradient::<S, 4>(simd, &constants, chunk, gradient_pitch, gradients, copy);
-            } else {
-                self.transform_gradient::<S, 2>(simd, &constants, chunk, gradient_pitch, gradients, copy);
+            let place = |channel: usize, lane: usize| channel * CHUNK_TILES + lane;
+            let points = Points { pointer: pixels.as_mut_ptr(), point_pitch: pixel_pitch };
+            let tiles = Tiles::of_source(grid, chunk, S::LANES);
+            // SAFETY: the planes are those of the source and the gradient, and every point has room for all channels and tiles.
+            unsafe { tiles.transform::<T, S, SIDE>(simd, &constants, source, copy, points, place) };
+            let points = Points { pointer: gradients.as_mut_ptr(), point_pitch: gradient_pitch };
+            let tiles = Tiles::of_output(grid, chunk, S::LANES);
+            // SAFETY: as above.
+            unsafe {
+                if grid.tile == 4 {
+                    tiles.transform::<T, S, 4>(simd, &constants, gradient, copy, points, place);
+                } else {
+                    tiles.transform::<T, S, 2>(simd, &constants, gradient, copy, points, place);
+                }
             }
             for point in 0..POINTS {
-                let a = Matrix {
-                    pointer: gradients[point * gradient_pitch..].as_ptr(),
-                    row: CHUNK_TILES as isize,
-                    column: 1,
-                };
-                let b =
-                    Matrix { pointer: pixels[point * pixel_pitch..].as_ptr(), row: 1, column: CHUNK_TILES as isize };
-                let c = Matrix {
-                    pointer: sums[point * self.rows * sum_channels..].as_mut_ptr(),
-                    row: sum_channels as isize,
-                    column: 1,
-                };
+                let row = CHUNK_TILES as isize;
+                let a = Matrix { pointer: gradients[point * gradient_pitch..].as_ptr(), row, column: 1 };
+                let b = Matrix { pointer: pixels[point * pixel_pitch..].as_ptr(), row: 1, column: row };
+                let pointer = sums[point * self.rows * sum_channels..].as_mut_ptr();
+                let c = Matrix { pointer, row: sum_channels as isize, column: 1 };
                 let sizes = [self.rows, chunk.count, channels];
+                let product = Product { sizes, alpha: T::one(), a, b, beta: T::one(), c };
                 // SAFETY: the buffers have all tiles of the chunk for every row and channel, the sums a place for each.
-                unsafe {
-                    simd.call(Product::new(sizes, T::one(), a, b, T::one(), c, &mut *product_buffer));
-                }
-            }
-        }
-    }
-}
-
-impl<T: Element> Backward<'_, T> {
-    /// `[point, channel, tile]`
-    #[inline(always)]
-    fn transform_source<S: Simd<T>>(
-        &self,
-        simd: S,
-        constants: &Constants<S::Vector>,
-        chunk: Chunk,
-        point_pitch: usize,
-        pixels: &mut [T],
-        copy: &mut [T],
-    ) {
-        let grid = self.grid;
-        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
-        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
-        let before = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * grid.tile) as isize);
-        let origin = [grid.origin[0] + before[0], grid.origin[1] + before[1]];
-        let copy = copy[..rows * pitch].as_mut_ptr();
-        for channel in 0..self.channels[0] {
-            let plane = Plane {
-                pointer: self.source.wrapping_offset(channel as isize * self.source_strides[0]),
-                strides: [self.source_strides[1], self.source_strides[2]],
-                size: grid.source,
-            };
-            // SAFETY: the source has these channels and the plan's size; the copy was cut to its length.
-            unsafe { plane.copy(simd, origin, rows, pitch, copy) };
-            for lane in (0..chunk.count).step_by(S::LANES) {
-                let offsets = tile_offsets::<S, T>(chunk, grid.columns, lane, grid.tile * pitch, grid.tile);
-                let target = pixels[channel * CHUNK_TILES + lane..].as_mut_ptr();
-                // SAFETY: tiles of the chunk lie in the copy, whose rows are a vector longer than tiles need; every point has
-                // room for all channels and tiles.
-                unsafe {
-                    transform_pixels(simd, constants, copy, pitch, &offsets, |point, value| {
-                        simd.store_ptr(target.add(point * point_pitch), value);
-                    });
-                }
-            }
-        }
-    }
-
-    /// `[point, row, tile]`
-    #[inline(always)]
-    fn transform_gradient<S: Simd<T>, const M: usize>(
-        &self,
-        simd: S,
-        constants: &Constants<S::Vector>,
-        chunk: Chunk,
-        point_pitch: usize,
-        gradients: &mut [T],
-        copy: &mut [T],
-    ) {
-        let grid = self.grid;
-        let [tile_rows, tile_columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
-        let [rows, pitch] = grid.padded(tile_rows.len(), tile_columns.len(), S::LANES);
-        let origin = [tile_rows.start, tile_columns.start].map(|tiles| (tiles * M) as isize);
-        let copy = copy[..rows * pitch].as_mut_ptr();
-        for row in 0..self.rows {
-            let plane = Plane {
-                pointer: self.gradient.wrapping_offset(row as isize * self.gradient_strides[0]),
-                strides: [self.gradient_strides[1], self.gradient_strides[2]],
-                size: grid.output,
-            };
-            // SAFETY: the gradient has these rows and the plan's size; the copy was cut to its length.
-            unsafe { plane.copy(simd, origin, tile_rows.len() * M, pitch, copy) };
-            for lane in (0..chunk.count).step_by(S::LANES) {
-                let offsets = tile_offsets::<S, T>(chunk, grid.columns, lane, M * pitch, M);
-                let target = gradients[row * CHUNK_TILES + lane..].as_mut_ptr();
-                // SAFETY: as for the source.
-                unsafe {
-                    transform_gradients::<T, S, M>(simd, constants, copy, pitch, &offsets, |point, value| {
-                        simd.store_ptr(target.add(point * point_pitch), value);
-                    });
-                }
+                unsafe { simd.call(product.blocked(&mut *product_buffer)) };
             }
         }
     }
