@@ -183,25 +183,17 @@ pub fn backward_weight_on<T: Element>(
     if pairs.is_empty() {
         return Ok(weight);
     }
-    if !uses_correlation(isa, &sizes) {
+    if unrolls_sums(isa, &sizes) {
         unrolled::backward_weight(&sizes, pairs, weight.view_mut())?;
-        return Ok(weight);
-    }
-    let flat: Option<Vec<_>> = pairs
-        .iter()
-        .map(|(input, gradient)| Some((flatten_image(&sizes, input)?, flatten_image(&sizes, gradient)?)))
-        .collect();
-    match flat {
-        Some(pairs) => correlate_transposed(isa, &sizes.flattened(), &pairs, &mut weight)?,
-        None => correlate_transposed(isa, &sizes, pairs, &mut weight)?,
+    } else {
+        correlate_transposed(isa, &sizes, pairs, &mut weight)?;
     }
     Ok(weight)
 }
 
-/// To a 1×1 convolution an image is a row of pixels, best cut into whole vectors.
-fn flatten_image<'a, T: Element>(sizes: &Sizes, image: &ArrayView3<'a, T>) -> Option<ArrayView3<'a, T>> {
-    let [height, width] = sizes.is_pointwise().then(|| flat_size(sizes.input))?;
-    image.into_shape_with_order((image.dim().0, height, width)).ok()
+/// Whether the gradient of the weight is a product with the column matrix: that of a 1×1 convolution is the image.
+fn unrolls_sums(isa: Isa, sizes: &Sizes) -> bool {
+    !uses_correlation(isa, sizes) || (sizes.is_pointwise() && sizes.group_out > 1)
 }
 
 pub(crate) fn backward_parameters_on<T: Element>(
@@ -262,6 +254,9 @@ impl Parts {
 
 /// The elements that the sums of the weight's gradient take.
 pub(crate) fn sums_len<T: Element>(isa: Isa, sizes: &Sizes) -> Result<usize, Conv2dError> {
+    if unrolls_sums(isa, sizes) {
+        return Ok(sizes.weights().saturating_mul(unrolled::chunks(sizes)));
+    }
     let parts = Parts::new::<T>(isa, sizes)?;
     Ok(parts.count.saturating_mul(parts.len))
 }
@@ -273,7 +268,6 @@ fn correlate_transposed<T: Element>(
     weight: &mut Array4<T>,
 ) -> Result<(), Conv2dError> {
     let Sizes { group_in, group_out, groups, batch, .. } = *sizes;
-    let weight_len = sizes.out_channels * group_in * sizes.taps();
     let parts = Parts::new::<T>(isa, sizes)?;
     let Parts { taps, chunks, chunk_images, split_channels, splits, count, len: part_len } = parts;
     let plan = Correlation::transposed(isa, taps, split_channels, group_out);
@@ -293,7 +287,7 @@ fn correlate_transposed<T: Element>(
     })?;
 
     let kernels: Vec<_> = weight.outer_iter_mut().enumerate().collect();
-    for_each_task(weight_len * chunks >= 1 << 18, kernels, |(channel, mut kernel)| {
+    for_each_task(sizes.weights() * chunks >= 1 << 18, kernels, |(channel, mut kernel)| {
         let (group, row) = (channel / group_out, channel % group_out);
         let Some(kernel) = kernel.as_slice_mut() else { return Ok(()) };
         for chunk in 0..chunks {

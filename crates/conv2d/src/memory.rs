@@ -5,7 +5,7 @@ use tensor_ops::{Correlation, Element, Isa, PhaseTaps, Taps};
 use crate::config::NAME;
 use crate::forward::uses_correlation;
 use crate::sizes::Sizes;
-use crate::{Conv2dConfig, Conv2dError, backward, unrolled};
+use crate::{Conv2dConfig, Conv2dError, backward};
 
 /// The elements that a convolution takes beside its inputs and outputs, and beside what threads keep for their own work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +34,9 @@ impl Conv2dConfig {
         let isa = Isa::selected();
         let sizes = Sizes::of_images(self, [images.max(1), self.in_channels, input[0], input[1]])?;
         let Sizes { group_in, group_out, groups, window, .. } = sizes;
+        let sums = backward::sums_len::<T>(isa, &sizes)?;
         if !uses_correlation(isa, &sizes) {
-            let weights = sizes.out_channels.saturating_mul(group_in).saturating_mul(sizes.taps());
-            let sums = weights.saturating_mul(unrolled::chunks(&sizes));
-            return Ok(WorkingMemory { packed: weights, packed_backward: weights, sums });
+            return Ok(WorkingMemory { packed: sizes.weights(), packed_backward: sizes.weights(), sums });
         }
         let taps = Taps::of_window(NAME, &window, input)?;
         let packed = Correlation::<T>::weights_len(isa, &taps, group_in, group_out);
@@ -51,7 +50,6 @@ impl Conv2dConfig {
                 }
             }
         }
-        let sums = backward::sums_len::<T>(isa, &sizes)?;
         Ok(WorkingMemory {
             packed: groups.saturating_mul(packed),
             packed_backward: groups.saturating_mul(packed_backward),

@@ -97,6 +97,11 @@ impl Sizes {
         self.window.kernel[0] * self.window.kernel[1]
     }
 
+    /// Elements of the weight.
+    pub(crate) fn weights(&self) -> usize {
+        self.out_channels.saturating_mul(self.group_in).saturating_mul(self.taps())
+    }
+
     /// Output positions of an image.
     pub(crate) fn positions(&self) -> usize {
         self.output[0] * self.output[1]
@@ -115,8 +120,7 @@ impl Sizes {
 
     /// Whether the work is worth other threads.
     pub(crate) fn is_parallel(&self) -> bool {
-        let per_position = self.out_channels.saturating_mul(self.group_in).saturating_mul(self.taps());
-        per_position.saturating_mul(self.positions()).saturating_mul(self.batch) >= MIN_PARALLEL_PRODUCTS
+        self.weights().saturating_mul(self.positions()).saturating_mul(self.batch) >= MIN_PARALLEL_PRODUCTS
     }
 }
 

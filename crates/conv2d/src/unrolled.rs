@@ -1,4 +1,5 @@
-//! Convolution by tiles of the column matrix and products through `matrixmultiply`, for CPUs without register kernels.
+//! Convolution by tiles of the column matrix and matrix products, for CPUs without register kernels, and for the weights'
+//! gradient of 1×1 convolutions everywhere.
 //!
 //! With the column matrix X of an image and a group: y = W X, ∂L/∂X = Wᵀ g and ∂L/∂W = g Xᵀ. A 1×1 convolution is its
 //! own column matrix.
