@@ -3,6 +3,8 @@
 //! On CPUs with AVX2 or AVX-512 they have register tiles of their own, in blocks for the caches; on all others they go through
 //! `matrixmultiply`.
 
+use std::cmp::Reverse;
+
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
@@ -102,13 +104,16 @@ fn check_shapes<T>(a: &ArrayView2<'_, T>, b: &ArrayView2<'_, T>, c: &ArrayViewMu
     check_axis("gemm", "columns of C", b.ncols(), c.ncols())
 }
 
-/// The number of parts of C along its rows and columns: few, because each packs its operands anew.
+/// The number of parts of C along its rows and columns. Each packs its rows of A and its columns of B anew: of as many parts
+/// as possible, those that pack least.
 fn parts(rows: usize, columns: usize, depth: usize) -> [usize; 2] {
     let work = rows.saturating_mul(columns).saturating_mul(depth);
     let most = (work / MIN_PART_WORK).clamp(1, PARTS_PER_THREAD * rayon::current_num_threads());
-    let column_parts = (columns / MIN_PART_EXTENT).clamp(1, most);
-    let row_parts = (rows / MIN_PART_EXTENT).clamp(1, (most / column_parts).max(1));
-    [row_parts, column_parts]
+    let most_of = |extent: usize| (extent / MIN_PART_EXTENT).max(1);
+    let divisions =
+        (1..=most.min(most_of(rows))).map(|row_parts| [row_parts, (most / row_parts).min(most_of(columns))]);
+    let packed = |[row_parts, column_parts]: [usize; 2]| rows * column_parts + columns * row_parts;
+    divisions.min_by_key(|&parts| (Reverse(parts[0] * parts[1]), packed(parts))).unwrap_or([1, 1])
 }
 
 fn multiply<T: Element>(
@@ -316,6 +321,19 @@ mod tests {
                 assert_eq!(standing.t(), part, "{isa}: C by columns");
             }
         }
+    }
+
+    #[test]
+    fn parts_pack_little() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let parts = |rows, columns, depth| pool.install(|| parts(rows, columns, depth));
+        assert_eq!(parts(10, 10, 10), [1, 1], "little work");
+        assert_eq!(parts(100, 100, 10_000), [1, 1], "few rows and columns");
+        assert_eq!(parts(10_000, 100, 512), [4, 1]);
+        assert_eq!(parts(100, 10_000, 512), [1, 4]);
+        assert_eq!(parts(512, 512, 512), [2, 2]);
+        assert_eq!(parts(47_040, 512, 1024), [4, 1]);
+        assert_eq!(parts(200, 400, 1024), [1, 3]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::TensorError;
+use crate::{Element, TensorError};
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -191,6 +191,10 @@ pub(crate) trait Simd<T: Copy>: Copy {
         }
     }
 
+    /// Asks for the line of memory at `address` to be brought near the CPU. The address need not be valid.
+    #[inline(always)]
+    fn prefetch(self, _address: *const T) {}
+
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -212,6 +216,30 @@ pub(crate) trait Simd<T: Copy>: Copy {
     fn abs(self, a: Self::Vector) -> Self::Vector;
     /// `magnitude` with the sign bit of `sign`.
     fn copy_sign(self, magnitude: Self::Vector, sign: Self::Vector) -> Self::Vector;
+}
+
+/// Bytes of a line of the caches.
+pub(crate) const LINE_BYTES: usize = 64;
+
+/// Asks for the memory of `values` to be brought near the CPU while it does other work, where it has an instruction for
+/// that: what is read from many places in turn is not foreseen by the CPU itself.
+///
+/// ```
+/// let (mut sum, rows) = (0.0, [vec![1.0_f32; 1000], vec![2.0; 1000]]);
+/// for (index, row) in rows.iter().enumerate() {
+///     tensor_ops::prefetch(rows.get(index + 1).map_or(&[], |next| next.as_slice()));
+///     sum += row.iter().sum::<f32>();
+/// }
+/// assert_eq!(sum, 3000.0);
+/// ```
+#[inline]
+pub fn prefetch<T: Element>(values: &[T]) {
+    for line in values.chunks(LINE_BYTES / size_of::<T>()) {
+        #[cfg(target_arch = "x86_64")]
+        x86_64::prefetch(line.as_ptr());
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
 }
 
 /// The most lanes of a vector, over all instruction sets and elements.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::pack;
-use super::tile::{self, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
+use super::tile::{self, Following, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
 use crate::Element;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
@@ -183,11 +183,18 @@ impl<T: Element> Block<T> {
                     pack::lanes(simd, source, columns_here, depth, panel, width);
                 }
             }
+            let following =
+                (panels != Panels::Filled && b.row == 1 && column + width < columns.end).then(|| Following {
+                    pointer: b.at(0, column + width),
+                    stride: b.column,
+                    columns: width.min(columns.end - column - width),
+                    depth,
+                });
             // SAFETY: A, packed or not, has these rows, the panel is whole, and the strip lies in C.
             unsafe {
                 let target = Target { pointer: c.at(rows.start, column), row: c.row, column: c.column };
                 let panel = (panel.cast_const(), width);
-                tile::multiply_panel(simd, (a_rows, rows.len()), panel, depth, update, target, columns_here);
+                tile::multiply_panel(simd, (a_rows, rows.len()), panel, depth, update, target, columns_here, following);
             }
             column += width;
         }

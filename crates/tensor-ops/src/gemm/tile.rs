@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use crate::Element;
-use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::simd::{Kernel, LINE_BYTES, MAX_LANES, Simd};
 
 /// The most rows of a tile.
 pub(crate) const MOST_ROWS: usize = 6;
@@ -89,6 +89,29 @@ pub(crate) enum Rows<T> {
     Tiles(*const T),
 }
 
+/// Columns of B, each of neighbouring elements, that are fetched while a strip is computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Following<T> {
+    pub(crate) pointer: *const T,
+    /// From one column to the next.
+    pub(crate) stride: isize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+}
+
+impl<T: Element> Following<T> {
+    /// Fetches part `index` of `count` equal ones.
+    #[inline(always)]
+    fn fetch<S: Simd<T>>(self, simd: S, index: usize, count: usize) {
+        let line = LINE_BYTES / size_of::<T>();
+        for column in self.columns * index / count..self.columns * (index + 1) / count {
+            for k in (0..self.depth).step_by(line) {
+                simd.prefetch(self.pointer.wrapping_offset(column as isize * self.stride + k as isize));
+            }
+        }
+    }
+}
+
 /// The product of some rows of A with one panel of B.
 struct Strip<T> {
     a: Rows<T>,
@@ -99,6 +122,7 @@ struct Strip<T> {
     update: Update<T>,
     c: Target<T>,
     columns: usize,
+    following: Option<Following<T>>,
 }
 
 /// Computes `rows` × `columns` of C from rows of A and a panel of B, `[depth, width]`.
@@ -115,9 +139,10 @@ pub(crate) unsafe fn multiply_panel<T: Element, S: Simd<T>>(
     update: Update<T>,
     c: Target<T>,
     columns: usize,
+    following: Option<Following<T>>,
 ) {
     // All products share it.
-    simd.call(Strip { a, rows, panel, width, depth, update, c, columns });
+    simd.call(Strip { a, rows, panel, width, depth, update, c, columns, following });
 }
 
 impl<T: Element> Kernel<T> for Strip<T> {
@@ -125,11 +150,15 @@ impl<T: Element> Kernel<T> for Strip<T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { a, rows, panel, width, depth, update, c, columns } = self;
+        let Self { a, rows, panel, width, depth, update, c, columns, following } = self;
+        let tiles = rows.div_ceil(MOST_ROWS);
         let is_whole = columns == width && c.column == 1;
         let mut edge = MaybeUninit::<[T; MOST_ROWS * MOST_WIDTH]>::uninit();
         let edge: *mut T = edge.as_mut_ptr().cast();
-        for (row, height) in row_tiles(rows, MOST_ROWS) {
+        for (tile, (row, height)) in row_tiles(rows, MOST_ROWS).enumerate() {
+            if let Some(following) = following {
+                following.fetch(simd, tile, tiles);
+            }
             // SAFETY: made by `multiply_panel` alone, whose caller grants A, the panel and C; `edge` has room for every tile,
             // and with a β other than 0 it is filled first.
             unsafe {

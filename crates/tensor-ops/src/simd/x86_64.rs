@@ -70,6 +70,13 @@ impl Avx512 {
     }
 }
 
+/// Asks for the line at `address`, which need not be valid, to be brought into the second-level cache.
+#[inline(always)]
+pub(super) fn prefetch<T>(address: *const T) {
+    // SAFETY: every x86-64 CPU has the instruction, and one for an invalid address does nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+}
+
 /// Implements [`Simd`] by intrinsics of the same signature; the rest is given as bodies.
 macro_rules! impl_simd {
     (
@@ -107,6 +114,10 @@ macro_rules! impl_simd {
             unsafe fn store_ptr(self, target: *mut $element, value: $vector) {
                 // SAFETY: as above; the caller grants the writes, and the instruction needs no alignment.
                 unsafe { $store(target, value) }
+            }
+            #[inline(always)]
+            fn prefetch(self, address: *const $element) {
+                prefetch(address);
             }
             $(
                 #[inline(always)]

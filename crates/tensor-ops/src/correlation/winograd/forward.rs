@@ -173,7 +173,7 @@ impl<T: Element> Forward<'_, T> {
                     // SAFETY: the weights have `rows` rows from `row` on, the panel all channels, and a point of the products
                     // room for a group of rows and the tiles of a chunk.
                     unsafe {
-                        multiply_panel(simd, (a, rows), (b.as_ptr(), width), depth, update, target, width);
+                        multiply_panel(simd, (a, rows), (b.as_ptr(), width), depth, update, target, width, None);
                     }
                 }
                 panel += width;
