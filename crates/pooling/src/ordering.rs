@@ -5,5 +5,5 @@ use tensor_ops::Element;
 /// Whether `value` takes the place of `other`, which came first, as the larger one: a NaN is larger than all numbers.
 #[inline(always)]
 pub(crate) fn exceeds<T: Element>(value: T, other: T) -> bool {
-    value > other || (value.is_nan() && !other.is_nan())
+    !(other >= value || other.is_nan())
 }

@@ -34,10 +34,26 @@ pub(super) struct Frames<'a, T> {
     pub(super) columns: Range<usize>,
 }
 
-impl<'a, T> Frames<'a, T> {
+impl<'a, T: Element> Frames<'a, T> {
     /// The features of frame `step`.
     pub(super) fn row(&self, step: usize) -> &'a [T] {
         &self.clip[step * self.features..][self.columns.clone()]
+    }
+
+    /// The features of frame `step`, or none where the clip ends before it.
+    fn row_if_any(&self, step: usize) -> &'a [T] {
+        if step < self.clip.len() / self.features { self.row(step) } else { &[] }
+    }
+
+    /// Copies the first frame of a window to `output`, and combines it with one after the other of the rest. The frame
+    /// after each is fetched meanwhile.
+    fn fold(&self, window: &Range<usize>, output: &mut [T], combine: impl Fn(&mut [T], &[T])) {
+        for step in window.clone() {
+            let is_first = step == window.start;
+            kernels::while_fetching(self.row_if_any(step + 1), output, self.row(step), |output, values| {
+                if is_first { output.copy_from_slice(values) } else { combine(output, values) }
+            });
+        }
     }
 
     /// The features of some frames.
@@ -125,12 +141,10 @@ fn reduce_block<T: Element>(
                 }
             }
             Reducer::Max => {
-                output.copy_from_slice(frames.row(window.start));
-                frames.rows(window.start + 1..window.end).for_each(|row| kernels::maximum(output, row));
+                frames.fold(window, output, kernels::maximum);
             }
             Reducer::Mean | Reducer::Sum => {
-                output.copy_from_slice(frames.row(window.start));
-                frames.rows(window.start + 1..window.end).for_each(|row| kernels::add(output, row));
+                frames.fold(window, output, kernels::add);
                 if reducer == Reducer::Mean {
                     kernels::divide(output, T::from_f64(window.len() as f64));
                 }

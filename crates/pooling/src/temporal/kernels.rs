@@ -1,8 +1,25 @@
 //! Reducers on rows of features, one feature beside the other.
 
-use tensor_ops::{Element, vecmath};
+use tensor_ops::{Element, prefetch, vecmath};
 
 use crate::ordering::exceeds;
+
+/// Values that are worked on while as many are fetched.
+const FETCHED: usize = 256;
+
+/// Calls `work` with all of `target` and `values`, part by part, while `following` is fetched, which is read next.
+pub(super) fn while_fetching<T: Element>(
+    following: &[T],
+    target: &mut [T],
+    values: &[T],
+    mut work: impl FnMut(&mut [T], &[T]),
+) {
+    let mut following = following.chunks(FETCHED);
+    for (target, values) in target.chunks_mut(FETCHED).zip(values.chunks(FETCHED)) {
+        prefetch(following.next().unwrap_or_default());
+        work(target, values);
+    }
+}
 
 /// `maxima` becomes the maximum of itself and `values`.
 pub(super) fn maximum<T: Element>(maxima: &mut [T], values: &[T]) {
