@@ -109,7 +109,7 @@ fn multi_head(criterion: &mut Criterion) {
         operations,
         || drop(black_box(layer.forward(x, x, x, &mask).expect("a fitting input"))),
         || {
-            let (output, _, trace) = layer.forward_training(x, x, x, &mask).expect("a fitting input");
+            let (output, trace) = layer.forward_training(x, x, x, &mask).expect("a fitting input");
             black_box(output);
             black_box(layer.backward(&trace, grad_output.view(), None).expect("a fitting gradient"));
         },

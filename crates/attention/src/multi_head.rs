@@ -7,7 +7,10 @@
 //! A_h = softmax(Q_h K_hᵀ / √d)      Y = [A₁ V₁ … A_n V_n] W_oᵀ + b_o
 //! ```
 
-use ndarray::{Array1, Array2, Array3, Array4, ArrayView1, ArrayView2, ArrayView3, ArrayViewD, ArrayViewMutD, s};
+use ndarray::{
+    ArcArray2, Array1, Array2, Array3, Array4, ArrayView1, ArrayView2, ArrayView3, ArrayView4, ArrayViewD,
+    ArrayViewMutD, s,
+};
 use ndarray_rand::rand::Rng;
 use tensor_ops::init::{fan_in_uniform, glorot_uniform};
 use tensor_ops::{
@@ -129,8 +132,8 @@ pub struct MultiHeadAttention<T> {
 #[derive(Clone, Debug)]
 pub struct MultiHeadTrace<T> {
     config: MultiHeadAttentionConfig,
-    /// `X_q`, `X_k` and `X_v`, `[rows, features]`.
-    inputs: [Array2<T>; 3],
+    /// `X_q`, `X_k` and `X_v`, `[rows, features]`, those that are the same array in the same memory.
+    inputs: [ArcArray2<T>; 3],
     /// Q, K and V, `[rows, embed_dim]`.
     projected: [Array2<T>; 3],
     /// A, `[batch, heads, queries, keys]`.
@@ -138,6 +141,17 @@ pub struct MultiHeadTrace<T> {
     /// A V, `[rows, embed_dim]`.
     contexts: Array2<T>,
     clips: [Clips; 2],
+}
+
+impl<T: Element> MultiHeadTrace<T> {
+    /// The weights of every head, `[batch, heads, queries, keys]`, as [`MultiHeadAttention::forward`] returns them.
+    pub fn weights(&self) -> ArrayView4<'_, T> {
+        self.weights.view()
+    }
+
+    pub(crate) fn into_weights(self) -> Array4<T> {
+        self.weights
+    }
 }
 
 impl<T: Element> MultiHeadAttention<T> {
@@ -203,28 +217,34 @@ impl<T: Element> MultiHeadAttention<T> {
         Ok((output, run.weights))
     }
 
-    /// Attends as [`Self::forward`] does, and keeps what [`Self::backward`] needs.
+    /// The output as of [`Self::forward`], and what [`Self::backward`] needs; the weights are
+    /// [those of the trace](MultiHeadTrace::weights).
     ///
     /// # Errors
     /// As [`Self::forward`].
-    #[expect(clippy::type_complexity, reason = "output, weights and trace have no other place together")]
     pub fn forward_training(
         &self,
         queries: ArrayView3<'_, T>,
         keys: ArrayView3<'_, T>,
         values: ArrayView3<'_, T>,
         mask: &AttentionMask<'_>,
-    ) -> Result<(Array3<T>, Array4<T>, MultiHeadTrace<T>), AttentionError> {
+    ) -> Result<(Array3<T>, MultiHeadTrace<T>), AttentionError> {
         let (output, run) = self.run(queries, keys, values, mask)?;
         let Run { projected, weights, contexts, clips } = run;
-        let inputs = [
-            clips[0].frames(queries).into_owned(),
-            clips[1].frames(keys).into_owned(),
-            clips[1].frames(values).into_owned(),
-        ];
-        let trace =
-            MultiHeadTrace { config: self.config, inputs, projected, weights: weights.clone(), contexts, clips };
-        Ok((output, weights, trace))
+        let inputs = [(queries, &clips[0]), (keys, &clips[1]), (values, &clips[1])];
+        let mut owned: Vec<ArcArray2<T>> = Vec::with_capacity(inputs.len());
+        for (index, (input, clips)) in inputs.iter().enumerate() {
+            let is_same = |(other, other_clips): &(ArrayView3<'_, T>, &Clips)| {
+                let layout = |view: &ArrayView3<'_, T>| (view.as_ptr(), view.dim(), view.strides().to_vec());
+                layout(other) == layout(input) && other_clips.lengths == clips.lengths
+            };
+            owned.push(match inputs[..index].iter().position(is_same) {
+                Some(same) => owned[same].clone(),
+                None => clips.frames(*input).into_owned().into_shared(),
+            });
+        }
+        let inputs = owned.try_into().expect("three inputs");
+        Ok((output, MultiHeadTrace { config: self.config, inputs, projected, weights, contexts, clips }))
     }
 
     fn run(

@@ -2,10 +2,10 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, CowArray, Ix2};
 use rayon::prelude::*;
-use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, vecmath};
+use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, gemm, vecmath};
 
 use crate::row::{Comparison, Scorer};
-use crate::vector::{add_rows, product, weight_gradient};
+use crate::vector::{add_rows, weight_gradient};
 use crate::{Attention, AttentionError, Score};
 
 /// The parameters of an [`Attention`], packed.
@@ -176,7 +176,7 @@ impl<'a, T: Element> ScoreBackward<'a, T> {
         }
         match (&self.attention.weight_key, &mut gradients.weight_key) {
             (Some(weight), Some(gradient)) => {
-                product(grad_key_forms.view(), weight.view(), ProductStart::Output, grad_keys)?;
+                gemm(T::one(), grad_key_forms.view(), weight.view(), T::one(), grad_keys)?;
                 weight_gradient(grad_key_forms.view(), keys, gradient.view_mut())?;
             }
             _ if self.comparison == Comparison::Product => grad_keys += &grad_key_forms,

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use tensor_ops::init::fan_in_uniform;
 use tensor_ops::{
     Element, Linear, LinearConfig, PackedMatrix, Parameters, ProductStart, TensorError, check_axis, check_lengths,
-    check_not_empty, visit_part, visit_part_mut,
+    check_not_empty, gemm, visit_part, visit_part_mut,
 };
 
 use crate::AttentionError;
@@ -22,7 +22,7 @@ use crate::error::check_part;
 use crate::layer::{row_of, rows_of, slice_mut};
 use crate::linear::{check_linear, zero_linear};
 use crate::row::{Attended, Comparison, Operands, RowGradients, Scorer};
-use crate::vector::{add_rows, product, weight_gradient};
+use crate::vector::{add_rows, weight_gradient};
 
 const NAME: &str = "AttentionPooling";
 
@@ -259,7 +259,7 @@ impl<T: Element> AttentionPooling<T> {
         add_rows(of_score.view(), parameters.weight_score.as_slice_mut().expect("a new array"));
         match (&self.hidden, &mut parameters.hidden) {
             (Some(hidden), Some(gradient)) => {
-                product(grad_keys.view(), hidden.weight.view(), ProductStart::Output, grad_frames.view_mut())?;
+                gemm(T::one(), grad_keys.view(), hidden.weight.view(), T::one(), grad_frames.view_mut())?;
                 weight_gradient(grad_keys.view(), trace.frames.view(), gradient.weight.view_mut())?;
                 if let Some(bias) = &mut gradient.bias {
                     add_rows(grad_keys.view(), bias.as_slice_mut().expect("a new array"));

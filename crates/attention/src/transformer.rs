@@ -9,7 +9,7 @@
 //! norm_first = true:   z = x + MHA(LN₁(x))        y = z + W₂ max(W₁ LN₂(z) + b₁, 0) + b₂
 //! ```
 
-use ndarray::{Array2, Array3, Array4, ArrayView3, ArrayViewD, ArrayViewMutD, Ix2};
+use ndarray::{Array2, Array3, Array4, ArrayView3, ArrayView4, ArrayViewD, ArrayViewMutD, Ix2};
 use ndarray_rand::rand::Rng;
 use tensor_ops::{
     Dropout, DropoutTrace, Element, LayerNorm, LayerNormTrace, Linear, LinearConfig, LinearTrace, Parameters,
@@ -112,6 +112,13 @@ pub struct TransformerTrace<T> {
     dropouts: [Option<DropoutTrace<Ix2>>; 3],
 }
 
+impl<T: Element> TransformerTrace<T> {
+    /// The weights of every head, `[batch, heads, time, time]`, as [`TransformerLayer::forward`] returns them.
+    pub fn weights(&self) -> ArrayView4<'_, T> {
+        self.attention.weights()
+    }
+}
+
 impl<T: Element> TransformerLayer<T> {
     /// A layer with PyTorch's initial values.
     ///
@@ -146,32 +153,31 @@ impl<T: Element> TransformerLayer<T> {
         input: ArrayView3<'_, T>,
         lengths: Option<&[usize]>,
     ) -> Result<(Array3<T>, Array4<T>), AttentionError> {
-        let (output, weights, _) = self.run(input, lengths, &mut |_| None)?;
-        Ok((output, weights))
+        let (output, trace) = self.run(input, lengths, &mut |_| None)?;
+        Ok((output, trace.attention.into_weights()))
     }
 
-    /// As [`Self::forward`], with dropout and with what [`Self::backward`] needs.
+    /// The output as of [`Self::forward`], with dropout, and what [`Self::backward`] needs; the weights are
+    /// [those of the trace](TransformerTrace::weights).
     ///
     /// # Errors
     /// As [`Self::forward`].
-    #[expect(clippy::type_complexity, reason = "output, weights and trace have no other place together")]
     pub fn forward_training(
         &self,
         input: ArrayView3<'_, T>,
         lengths: Option<&[usize]>,
         rng: &mut (impl Rng + ?Sized),
-    ) -> Result<(Array3<T>, Array4<T>, TransformerTrace<T>), AttentionError> {
+    ) -> Result<(Array3<T>, TransformerTrace<T>), AttentionError> {
         let dropout = Dropout::new(self.config.dropout)?;
         self.run(input, lengths, &mut |values| Some(dropout.forward_training_in_place(values.view_mut(), rng)))
     }
 
-    #[expect(clippy::type_complexity, reason = "output, weights and trace have no other place together")]
     fn run(
         &self,
         input: ArrayView3<'_, T>,
         lengths: Option<&[usize]>,
         drop: &mut dyn FnMut(&mut Array2<T>) -> Option<DropoutTrace<Ix2>>,
-    ) -> Result<(Array3<T>, Array4<T>, TransformerTrace<T>), AttentionError> {
+    ) -> Result<(Array3<T>, TransformerTrace<T>), AttentionError> {
         let (batch, time, features) = input.dim();
         check_not_empty(NAME, "input batch", batch)?;
         check_not_empty(NAME, "input time", time)?;
@@ -189,8 +195,7 @@ impl<T: Element> TransformerLayer<T> {
         let first = self.config.norm_first.then(|| self.norm1.forward_training(x.view())).transpose()?;
         let (read, norm1) = first.map_or((None, None), |(read, trace)| (Some(read), Some(trace)));
         let read = clips.pad(read.unwrap_or_else(|| x.clone()));
-        let (attended, weights, attention) =
-            self.self_attn.forward_training(read.view(), read.view(), read.view(), &mask)?;
+        let (attended, attention) = self.self_attn.forward_training(read.view(), read.view(), read.view(), &mask)?;
         let mut sum = clips.frames(attended.view()).into_owned();
         let dropped_attention = drop(&mut sum);
         sum += &x;
@@ -221,7 +226,7 @@ impl<T: Element> TransformerLayer<T> {
             rectified,
             dropouts: [dropped_attention, dropped_units, dropped_output],
         };
-        Ok((output, weights, trace))
+        Ok((output, trace))
     }
 
     /// Checks that the fully connected layers are those of the configuration; the other parts check themselves.

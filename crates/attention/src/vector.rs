@@ -1,7 +1,7 @@
-//! Sums over vectors in a fixed order, and matrix products.
+//! Sums over vectors in a fixed order.
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
-use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use tensor_ops::{Element, TensorError, gemm};
 
 /// Sums that a dot product keeps side by side.
 const LANES: usize = 16;
@@ -67,33 +67,13 @@ fn add_each<T: Element>(weights: &[T], rows: &[T], target: &mut [T]) {
     }
 }
 
-/// C = start + A·B, for a matrix B that is used once.
-pub(crate) fn product<T: Element>(
-    a: ArrayView2<'_, T>,
-    b: ArrayView2<'_, T>,
-    start: ProductStart<'_, T>,
-    c: ArrayViewMut2<'_, T>,
-) -> Result<(), TensorError> {
-    PackedMatrix::new(b)?.multiply(a, start, c)
-}
-
-/// Rows whose products are added up at a time: so many of the inputs are packed together.
-const ROWS_AT_ONCE: usize = 1024;
-
-/// The gradient of a weight `[outputs, inputs]`: Yᵀ X for the gradients Y of all outputs and the inputs X, added up from
-/// the first row to the last.
+/// The gradient of a weight `[outputs, inputs]`: Yᵀ X for the gradients Y of all outputs and the inputs X.
 pub(crate) fn weight_gradient<T: Element>(
     grad_output: ArrayView2<'_, T>,
     input: ArrayView2<'_, T>,
-    mut target: ArrayViewMut2<'_, T>,
+    target: ArrayViewMut2<'_, T>,
 ) -> Result<(), TensorError> {
-    let mut start = ProductStart::Zero;
-    let parts = grad_output.axis_chunks_iter(Axis(0), ROWS_AT_ONCE).zip(input.axis_chunks_iter(Axis(0), ROWS_AT_ONCE));
-    for (grad_output, input) in parts {
-        product(grad_output.t(), input, start, target.view_mut())?;
-        start = ProductStart::Output;
-    }
-    Ok(())
+    gemm(T::one(), grad_output.t(), input, T::zero(), target)
 }
 
 /// `target += Σ rows`, from the first to the last.

@@ -1,13 +1,13 @@
 //! Multi-head attention taken back.
 
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, s};
-use tensor_ops::{Element, ProductStart, TensorError, check_axis};
+use tensor_ops::{Element, TensorError, check_axis, gemm};
 
 use super::heads::Heads;
 use super::{MultiHeadAttention, MultiHeadTrace};
 use crate::AttentionError;
 use crate::error::invalid;
-use crate::vector::{add_rows, product, weight_gradient};
+use crate::vector::{add_rows, weight_gradient};
 
 const NAME: &str = "MultiHeadAttention::backward";
 
@@ -42,7 +42,7 @@ impl<T: Element> MultiHeadAttention<T> {
         let grad_output = trace.clips[0].frames(grad_output);
         let mut grad_contexts = Array2::zeros(trace.contexts.dim());
         let out = self.out_proj.weight.view();
-        product(grad_output.view(), out, ProductStart::Zero, grad_contexts.view_mut())?;
+        gemm(T::one(), grad_output.view(), out, T::zero(), grad_contexts.view_mut())?;
         weight_gradient(grad_output.view(), trace.contexts.view(), parameters.out_proj.weight.view_mut())?;
         if let Some(bias) = &mut parameters.out_proj.bias {
             add_rows(grad_output.view(), bias.as_slice_mut().expect("a new array"));
@@ -53,7 +53,7 @@ impl<T: Element> MultiHeadAttention<T> {
         let mut inputs = Vec::with_capacity(projected.len());
         for (part, (grad, input)) in projected.iter().zip(&trace.inputs).enumerate() {
             let mut grad_input = Array2::zeros(input.dim());
-            product(grad.view(), self.projection(part), ProductStart::Zero, grad_input.view_mut())?;
+            gemm(T::one(), grad.view(), self.projection(part), T::zero(), grad_input.view_mut())?;
             let apart = [&mut parameters.q_proj_weight, &mut parameters.k_proj_weight, &mut parameters.v_proj_weight];
             let target = match (&mut parameters.in_proj_weight, apart) {
                 (Some(joint), _) => joint.slice_mut(s![part * size..(part + 1) * size, ..]),

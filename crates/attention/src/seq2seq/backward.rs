@@ -2,7 +2,7 @@
 
 use lstm::LstmState;
 use ndarray::{Array2, Array3, ArrayView3, s};
-use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, linear_backward, vecmath};
+use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, gemm, linear_backward, vecmath};
 
 use super::decoder::PackedDecoder;
 use super::forward::check_gradient;
@@ -14,7 +14,7 @@ use crate::layer::{row_of, slice_mut};
 use crate::packed::ScoreBackward;
 use crate::recurrence::cell_backward;
 use crate::row::{Operands, RowGradients};
-use crate::vector::{add_rows, product, weight_gradient};
+use crate::vector::{add_rows, weight_gradient};
 
 const NAME: &str = "Seq2Seq::backward";
 
@@ -259,7 +259,7 @@ impl<T: Element> Seq2Seq<T> {
         }
         let mut grad_embedded = Array2::zeros(steps.embedded.dim());
         let of_token = self.decoder.directions[0].weight_ih.slice(s![.., ..token]);
-        product(ordered.view(), of_token, ProductStart::Zero, grad_embedded.view_mut())?;
+        gemm(T::one(), ordered.view(), of_token, T::zero(), grad_embedded.view_mut())?;
         for (&token, grad) in steps.tokens.iter().zip(grad_embedded.rows()) {
             let mut target = parameters.embedding.row_mut(token);
             target += &grad;

@@ -159,10 +159,14 @@ impl Model for Heads {
         let layer = MultiHeadAttention::<f32>::new(self.0, &mut generator()).unwrap();
         let clips = clips.view().into_dimensionality::<ndarray::Ix3>().unwrap();
         let mask = AttentionMask { causal: self.1, key_lengths: lengths, query_lengths: lengths, kept: None };
-        let (output, _, trace) = layer.forward_training(clips, clips, clips, &mask).unwrap();
-        assert_eq!(output, layer.forward(clips, clips, clips, &mask).unwrap().0);
+        let (output, trace) = layer.forward_training(clips, clips, clips, &mask).unwrap();
+        let (same_output, weights) = layer.forward(clips, clips, clips, &mask).unwrap();
+        assert_eq!((&output, trace.weights()), (&same_output, weights.view()));
         let grad = gradient(output.raw_dim(), seed);
         let found = layer.backward(&trace, grad.view(), None).unwrap();
+        let [keys, values] = [clips.to_owned(), clips.to_owned()];
+        let (_, trace) = layer.forward_training(clips, keys.view(), values.view(), &mask).unwrap();
+        assert_eq!(layer.backward(&trace, grad.view(), None).unwrap().parameters, found.parameters, "copies");
         let by_step = [output, found.queries, found.keys, found.values].map(Array::into_dyn).to_vec();
         Results { by_step, by_sequence: Vec::new(), parameters: named(&found.parameters) }
     }
@@ -179,7 +183,7 @@ impl Model for Transformer {
     fn run(&self, clips: &ArrayD<f32>, seed: u64, lengths: Option<&[usize]>) -> Results {
         let layer = TransformerLayer::<f32>::new(self.0, &mut generator()).unwrap();
         let x = clips.view().into_dimensionality::<ndarray::Ix3>().unwrap();
-        let (output, _, trace) = layer.forward_training(x, lengths, &mut generator()).unwrap();
+        let (output, trace) = layer.forward_training(x, lengths, &mut generator()).unwrap();
         let grad = gradient(output.raw_dim(), seed);
         let found = layer.backward(&trace, grad.view()).unwrap();
         let by_step = [output, found.input].map(Array::into_dyn).to_vec();

@@ -278,7 +278,7 @@ fn check_heads(case: &HeadsCase) {
         // The gradient of the output beyond the query lengths is not used: it is zero there.
         (output * &grad_output).sum() + (weights * &grad_weights).sum()
     };
-    let (_, _, trace) = layer.forward_training(q.view(), k.view(), v.view(), &mask).unwrap();
+    let (_, trace) = layer.forward_training(q.view(), k.view(), v.view(), &mask).unwrap();
     let found = layer.backward(&trace, grad_output.view(), Some(grad_weights.view())).unwrap();
     close("queries", &found.queries, &numeric_gradient(&q, |q| loss(&layer, q, &k, &v)));
     close("keys", &found.keys, &numeric_gradient(&k, |k| loss(&layer, &q, k, &v)));

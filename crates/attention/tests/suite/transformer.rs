@@ -29,8 +29,7 @@ fn equals_pytorch() {
             let source: Vec<_> = names.map(|name| (name[prefix.len()..].to_owned(), fixture.array(&name))).collect();
             load_parameters(&mut layer, &source).unwrap();
             let lengths = fixture.indices(&format!("{case}.lengths"));
-            let (output, _, trace) =
-                layer.forward_training(cube("x").view(), Some(&lengths), &mut generator()).unwrap();
+            let (output, trace) = layer.forward_training(cube("x").view(), Some(&lengths), &mut generator()).unwrap();
             assert_all_close(&output, &cube("output"), 1e-10, 1e-12);
             let found = layer.backward(&trace, cube("grad_output").view()).unwrap();
             assert_all_close(&found.input, &cube("grad.x"), 1e-9, 1e-11);
@@ -56,7 +55,7 @@ fn gradients_equal_finite_differences() {
             layer.forward_training(x.view(), Some(&lengths), &mut generator()).unwrap()
         };
         let loss = |layer: &TransformerLayer<f64>, x: &Array3<f64>| (run(layer, x).0 * &weights).sum();
-        let (_, _, trace) = run(&layer, &x);
+        let (_, trace) = run(&layer, &x);
         let found = layer.backward(&trace, weights.view()).unwrap();
         assert_all_close(&found.input, &numeric_gradient(&x, |x| loss(&layer, x)), 1e-6, 1e-8);
         check_parameter_gradients(&layer, &found.parameters, |layer| loss(layer, &x));
@@ -81,7 +80,7 @@ fn positions_are_those_of_the_paper() {
 fn misuse() {
     let layer = TransformerLayer::<f32>::new(TransformerConfig::new(4, 2), &mut generator()).unwrap();
     let x = Array3::zeros((1, 3, 4));
-    let (_, _, trace) = layer.forward_training(x.view(), None, &mut generator()).unwrap();
+    let (_, trace) = layer.forward_training(x.view(), None, &mut generator()).unwrap();
     let forward = |layer: &TransformerLayer<f32>, shape: (usize, usize, usize), lengths: Option<&[usize]>| {
         layer.forward(Array3::zeros(shape).view(), lengths).map(|_| ())
     };

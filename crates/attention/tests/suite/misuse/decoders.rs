@@ -35,7 +35,7 @@ fn multi_head_and_sequence_to_sequence() {
     let mut changed = layer.clone();
     changed.q_proj_weight = Some(Array2::zeros((4, 4)));
     let x = zeros(1, 2, 4);
-    let (_, _, trace) = layer.forward_training(x.view(), x.view(), x.view(), &AttentionMask::default()).unwrap();
+    let (_, trace) = layer.forward_training(x.view(), x.view(), x.view(), &AttentionMask::default()).unwrap();
     let refused = |change: &dyn Fn(&mut Seq2SeqConfig)| {
         let mut config = seq2seq_config();
         change(&mut config);

@@ -71,7 +71,7 @@ impl<T: Element> SequencePart<T> for TransformerPart<T> {
         let mut values = Self::positioned(sequences)?;
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (output, _, trace) = layer.forward_training(values.view(), Some(lengths), rng)?;
+            let (output, trace) = layer.forward_training(values.view(), Some(lengths), rng)?;
             layers.push(trace);
             values = output;
         }
