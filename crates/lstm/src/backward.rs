@@ -55,7 +55,7 @@ impl<T: Element> Lstm<T> {
             if let Some(mask) = &layer.mask {
                 grad_hidden *= mask;
             }
-            let weights = &self.directions[index * directions..(index + 1) * directions];
+            let weights = self.layer(index);
             let inputs = input_runs(config, layout, index);
 
             let swept = sweep_layer(trace, weights, index, grad_hidden, grad_final)?;
@@ -74,7 +74,7 @@ impl<T: Element> Lstm<T> {
                 let start = if direction == 0 { ProductStart::Zero } else { ProductStart::Output };
                 let weight = weights[direction].weight_ih.view();
                 let (grad_gates, gates) = (swept.grad_gates.view(), layout.gate_runs());
-                if packs_input(sequences, batch.time) {
+                if packs_input(batch.rows) {
                     PackedMatrix::from_runs(layout.isa(), weight, &gates, &inputs)?.multiply(
                         grad_gates,
                         start,

@@ -54,8 +54,11 @@ impl<T: Element> Lstm<T> {
         initial: Option<&LstmState<T>>,
         lengths: Option<&[usize]>,
     ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
-        let (batch, time, _) = input.dim();
-        self.pack_parts(packs_input(batch, time))?.run(input, initial, lengths, Some(&self.directions))
+        self.check()?;
+        let layout = self.layout();
+        run_layers(self.config(), &layout, input, initial, lengths, |index, batch, below| {
+            self.run_layer(index, &layout, batch, below, initial)
+        })
     }
 
     /// Runs the sequences as [`Self::forward`] does, with dropout between layers, and keeps what [`Self::backward`]
@@ -74,9 +77,8 @@ impl<T: Element> Lstm<T> {
         lengths: Option<&[usize]>,
         rng: &mut (impl Rng + ?Sized),
     ) -> Result<(Array3<T>, LstmState<T>, LstmTrace<T>), LstmError> {
-        let (sequences, time, _) = input.dim();
-        let packed = self.pack_parts(packs_input(sequences, time))?;
-        let (config, layout) = (packed.config.clone(), packed.layout);
+        self.check()?;
+        let (config, layout) = (self.config().clone(), self.layout());
         let batch = check_input(&config, &layout, input, initial, lengths)?;
         let input = batch.pack(input, config.input_size, config.input_size);
         let masks: Vec<Option<Array2<T>>> = (0..config.layers)
@@ -90,7 +92,7 @@ impl<T: Element> Lstm<T> {
         for (index, mask) in masks.into_iter().enumerate() {
             let dropped = layers.last().and_then(LayerTrace::dropped);
             let below = dropped.as_ref().or(layers.last().map(|layer| &layer.hidden)).unwrap_or(&input);
-            let mut layer = packed.run_layer(index, &batch, below.view(), initial, Some(&self.directions))?;
+            let mut layer = self.run_layer(index, &layout, &batch, below.view(), initial)?;
             write_final_state(&config, &layout, &batch, index, &layer, &mut state);
             layer.mask = mask;
             layers.push(layer);
@@ -112,51 +114,83 @@ impl<T: Element> PackedLstm<T> {
         initial: Option<&LstmState<T>>,
         lengths: Option<&[usize]>,
     ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
-        self.run(input, initial, lengths, None)
+        let Self { config, layout, directions } = self;
+        run_layers(config, layout, input, initial, lengths, |index, batch, below| {
+            let packed = &directions[index * config.directions()..(index + 1) * config.directions()];
+            Layer { config, layout, index, packed, parameters: None }.run(batch, below, initial)
+        })
     }
+}
 
-    /// [`Self::forward`] with the parameters, which hold the input weights where these are not packed.
-    fn run(
-        &self,
-        input: ArrayView3<'_, T>,
-        initial: Option<&LstmState<T>>,
-        lengths: Option<&[usize]>,
-        parameters: Option<&[LstmWeights<T>]>,
-    ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
-        let batch = check_input(&self.config, &self.layout, input, initial, lengths)?;
-        let mut below = batch.pack(input, self.config.input_size, self.config.input_size);
-        let mut state = LstmState::zeros(&self.config, batch.order.len());
-        for index in 0..self.config.layers {
-            let layer = self.run_layer(index, &batch, below.view(), initial, parameters)?;
-            write_final_state(&self.config, &self.layout, &batch, index, &layer, &mut state);
-            below = layer.hidden;
-        }
-        Ok((batch.unpack(&below, self.config.hidden_size, self.layout.padded_units()), state))
+/// Runs the layers one after the other by `run`, which gets the index of the layer and its packed input.
+fn run_layers<T: Element>(
+    config: &LstmConfig,
+    layout: &GateLayout,
+    input: ArrayView3<'_, T>,
+    initial: Option<&LstmState<T>>,
+    lengths: Option<&[usize]>,
+    run: impl Fn(usize, &Batch, ArrayView2<'_, T>) -> Result<LayerTrace<T>, TensorError>,
+) -> Result<(Array3<T>, LstmState<T>), LstmError> {
+    let batch = check_input(config, layout, input, initial, lengths)?;
+    let mut below = batch.pack(input, config.input_size, config.input_size);
+    let mut state = LstmState::zeros(config, batch.order.len());
+    for index in 0..config.layers {
+        let layer = run(index, &batch, below.view())?;
+        write_final_state(config, layout, &batch, index, &layer, &mut state);
+        below = layer.hidden;
     }
+    Ok((batch.unpack(&below, config.hidden_size, layout.padded_units()), state))
+}
 
-    /// Runs a layer on its packed input `[rows, features]`.
+impl<T: Element> Lstm<T> {
+    /// Packs a layer and runs it: the memory of its packed weights serves the next layer again.
     fn run_layer(
         &self,
         index: usize,
+        layout: &GateLayout,
         batch: &Batch,
         below: ArrayView2<'_, T>,
         initial: Option<&LstmState<T>>,
-        parameters: Option<&[LstmWeights<T>]>,
     ) -> Result<LayerTrace<T>, TensorError> {
-        let (directions, units) = (self.config.directions(), self.layout.padded_units());
-        let weights = &self.directions[index * directions..(index + 1) * directions];
-        let sorted = |values| sorted_state(values, index, directions, batch, &self.layout);
+        let packed = self.pack_layer(index, layout, packs_input(batch.rows))?;
+        let parameters = Some(self.layer(index));
+        Layer { config: self.config(), layout, index, packed: &packed, parameters }.run(batch, below, initial)
+    }
+}
+
+/// One layer, packed.
+struct Layer<'a, T> {
+    config: &'a LstmConfig,
+    layout: &'a GateLayout,
+    index: usize,
+    /// Its directions.
+    packed: &'a [PackedDirection<T>],
+    /// They hold the input weights where these are not packed.
+    parameters: Option<&'a [LstmWeights<T>]>,
+}
+
+impl<T: Element> Layer<'_, T> {
+    /// Runs the layer on its packed input `[rows, features]`.
+    fn run(
+        &self,
+        batch: &Batch,
+        below: ArrayView2<'_, T>,
+        initial: Option<&LstmState<T>>,
+    ) -> Result<LayerTrace<T>, TensorError> {
+        let Layer { config, layout, index, packed, parameters } = *self;
+        let (directions, units) = (config.directions(), layout.padded_units());
+        let sorted = |values| sorted_state(values, index, directions, batch, layout);
         let initial_hidden = sorted(initial.map(|state| &state.hidden));
         let initial_cell = sorted(initial.map(|state| &state.cell));
         let mut hidden = Array2::zeros((batch.rows, directions * units));
         let mut cell = Array2::zeros((batch.rows, directions * units));
         // The input part of all gates of all steps: W x + b.
-        let inputs = input_runs(&self.config, &self.layout, index);
+        let inputs = input_runs(config, layout, index);
         let mut gates: Vec<Array2<T>> = (0..directions)
             .map(|direction| {
-                let mut gates = Array2::zeros((batch.rows, self.layout.width()));
-                let parameters = parameters.map(|parameters| &parameters[index * directions + direction]);
-                weights[direction].project(below, parameters, &self.layout, &inputs, gates.view_mut())?;
+                let mut gates = Array2::zeros((batch.rows, layout.width()));
+                let parameters = parameters.map(|parameters| &parameters[direction]);
+                packed[direction].project(below, parameters, layout, &inputs, gates.view_mut())?;
                 Ok(gates)
             })
             .collect::<Result<_, TensorError>>()?;
@@ -164,7 +198,7 @@ impl<T: Element> PackedLstm<T> {
         let run = |direction: usize, gates: &mut Array2<T>, hidden, cell| {
             let columns = direction * units..(direction + 1) * units;
             let recurrence = Recurrence {
-                weights: &weights[direction],
+                weights: &packed[direction],
                 reverse: direction == 1,
                 initial_hidden: initial_hidden.slice(s![.., columns.clone()]),
                 initial_cell: initial_cell.slice(s![.., columns]),

@@ -51,20 +51,34 @@ impl<T: Element> Lstm<T> {
     /// # Errors
     /// [`LstmError`] if a public array has another shape than the configuration asks for.
     pub fn pack(&self) -> Result<PackedLstm<T>, LstmError> {
-        self.pack_parts(true)
+        self.check()?;
+        let layout = self.layout();
+        let layers = (0..self.config().layers).map(|layer| self.pack_layer(layer, &layout, true));
+        let directions = layers.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        Ok(PackedLstm { config: self.config().clone(), layout, directions })
     }
 
-    /// Packs the parameters, the input weights only if asked to.
-    pub(crate) fn pack_parts(&self, with_input: bool) -> Result<PackedLstm<T>, LstmError> {
-        self.check()?;
-        let config = self.config().clone();
-        let layout = GateLayout::new::<T>(Isa::selected(), config.hidden_size);
-        let directions = self.directions.iter().enumerate().map(|(index, weights)| {
-            let inputs = input_runs(&config, &layout, index / config.directions());
-            PackedDirection::new(weights, &layout, with_input.then_some(&inputs))
-        });
-        let directions = directions.collect::<Result<_, _>>()?;
-        Ok(PackedLstm { config, layout, directions })
+    /// The layout of the gates for the kernels of this CPU.
+    pub(crate) fn layout(&self) -> GateLayout {
+        GateLayout::new::<T>(Isa::selected(), self.config().hidden_size)
+    }
+
+    /// Packs the directions of a layer, the input weights only if asked to.
+    pub(crate) fn pack_layer(
+        &self,
+        layer: usize,
+        layout: &GateLayout,
+        with_input: bool,
+    ) -> Result<Vec<PackedDirection<T>>, TensorError> {
+        let inputs = input_runs(self.config(), layout, layer);
+        let inputs = with_input.then_some(&inputs);
+        self.layer(layer).iter().map(|weights| PackedDirection::new(weights, layout, inputs)).collect()
+    }
+
+    /// The directions of a layer.
+    pub(crate) fn layer(&self, layer: usize) -> &[LstmWeights<T>] {
+        let directions = self.config().directions();
+        &self.directions[layer * directions..(layer + 1) * directions]
     }
 }
 
@@ -96,9 +110,9 @@ pub(crate) fn input_runs(config: &LstmConfig, layout: &GateLayout, layer: usize)
 /// Rows up to which the input weights are not packed for a single pass.
 const FEW_ROWS: usize = 512;
 
-/// Whether a single pass over so many time steps packs the input weights.
-pub(crate) fn packs_input(batch: usize, time: usize) -> bool {
-    batch.saturating_mul(time) > FEW_ROWS
+/// Whether a single pass over so many rows packs the input weights.
+pub(crate) fn packs_input(rows: usize) -> bool {
+    rows > FEW_ROWS
 }
 
 impl<T: Element> PackedDirection<T> {
@@ -122,7 +136,7 @@ impl<T: Element> PackedDirection<T> {
         }
     }
 
-    fn new(weights: &LstmWeights<T>, layout: &GateLayout, inputs: Option<&Vec<Run>>) -> Result<Self, LstmError> {
+    fn new(weights: &LstmWeights<T>, layout: &GateLayout, inputs: Option<&Vec<Run>>) -> Result<Self, TensorError> {
         let (isa, gates) = (layout.isa(), layout.gate_runs());
         let mut bias = vec![T::zero(); layout.width()];
         if let (Some(bias_ih), Some(bias_hh)) = (&weights.bias_ih, &weights.bias_hh) {

@@ -7,6 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use crate::packed::buffer::AlignedBuffer;
 use crate::packed::kernel::{Origin, Rows, Target, VECTORS, product};
 use crate::packed::lstm::{Backward, Forward};
+use crate::packed::pack::BlockCopy;
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Isa, TensorError, check_axis, check_not_empty};
 
@@ -208,6 +209,7 @@ pub(crate) trait PackedKernels: Sized {
     fn run_product(isa: Isa, product: Product<'_, Self>);
     fn run_forward(isa: Isa, step: Forward<'_, Self>);
     fn run_backward(isa: Isa, step: Backward<'_, Self>);
+    fn run_copy(isa: Isa, copy: BlockCopy<'_, Self>);
 }
 
 macro_rules! impl_packed_kernels {
@@ -221,6 +223,9 @@ macro_rules! impl_packed_kernels {
             }
             fn run_backward(isa: Isa, step: Backward<'_, Self>) {
                 Self::dispatch_on(isa, step);
+            }
+            fn run_copy(isa: Isa, copy: BlockCopy<'_, Self>) {
+                Self::dispatch_on(isa, copy);
             }
         }
     )*};

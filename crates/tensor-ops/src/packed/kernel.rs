@@ -19,6 +19,8 @@ pub(crate) const VECTORS: usize = 4;
 const PANEL_BYTES: usize = 24 * 1024;
 /// Bytes of the rows of A that are copied into tile order, to stay in the second-level cache.
 const ROWS_BYTES: usize = 96 * 1024;
+/// How far ahead, in bytes, a panel is fetched that a single tile streams through.
+const FETCHED_AHEAD: usize = 2048;
 /// With no more rows than this, rows of A are read where they are.
 pub(crate) const DIRECT_ROWS: usize = 12;
 
@@ -122,21 +124,27 @@ unsafe fn product_direct<T: Element, S: Simd<T>>(
     c: Target<T>,
 ) {
     let width = VECTORS * S::LANES;
-    let block = if a.rows <= tile_rows::<T, S>() { a.depth } else { depth_block::<T, S>() };
+    let tiles = a.rows.div_ceil(tile_rows::<T, S>());
+    let block = if tiles == 1 { a.depth } else { depth_block::<T, S>() };
     for (index, column) in (0..c.columns).step_by(width).enumerate() {
         let mut origin = origin;
         let mut k = 0;
         while k < a.depth {
             let depth = block.min(a.depth - k);
-            for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
+            for (tile, (first, rows)) in row_tiles(a.rows, tile_rows::<T, S>()).enumerate() {
                 // SAFETY: the offsets stay inside the areas that the caller grants.
                 unsafe {
+                    let panel = panels.add((index * a.depth + k) * width);
                     let tile_a = Tile {
                         pointer: a.pointer.offset(first as isize * a.row_stride + k as isize * a.depth_stride),
                         row_stride: a.row_stride,
                         depth_stride: a.depth_stride,
-                        panel: panels.add((index * a.depth + k) * width),
+                        panel,
                         depth,
+                        fetch: match tiles {
+                            1 => Fetch { pointer: panel.wrapping_add(FETCHED_AHEAD / size_of::<T>()), step: width },
+                            _ => Fetch::part(panel.wrapping_add(depth * width), depth, width, tile, tiles),
+                        },
                     };
                     tile_at(simd, rows, tile_a, origin, c, first, column);
                 }
@@ -175,14 +183,18 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
             unsafe {
                 let source = a.pointer.offset(row as isize * a.row_stride + k as isize * a.depth_stride);
                 copy_rows::<T, S>(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
+                let tiles = rows_here.div_ceil(tile_rows::<T, S>());
                 for (index, column) in (0..c.columns).step_by(width).enumerate() {
-                    for (first, rows) in row_tiles(rows_here, tile_rows::<T, S>()) {
+                    let panel = panels.add((index * a.depth + k) * width);
+                    let next = panel.wrapping_add(a.depth * width);
+                    for (tile, (first, rows)) in row_tiles(rows_here, tile_rows::<T, S>()).enumerate() {
                         let tile_a = Tile {
                             pointer: copy.add(first * depth),
                             row_stride: 1,
                             depth_stride: rows as isize,
-                            panel: panels.add((index * a.depth + k) * width),
+                            panel,
                             depth,
+                            fetch: Fetch::part(next, depth, width, tile, tiles),
                         };
                         tile_at(simd, rows, tile_a, origin, c, row + first, column);
                     }
@@ -228,6 +240,23 @@ struct Tile<T> {
     depth_stride: isize,
     panel: *const T,
     depth: usize,
+    fetch: Fetch<T>,
+}
+
+/// What a tile fetches of the panels while it is computed; it may lie beyond their end.
+#[derive(Clone, Copy)]
+struct Fetch<T> {
+    pointer: *const T,
+    /// Elements for each row of the panel that the tile reads, at most two lines.
+    step: usize,
+}
+
+impl<T> Fetch<T> {
+    /// Part `tile` of `tiles` of the `depth` rows of a panel from `next`, which is used when all of these tiles are done.
+    #[inline(always)]
+    fn part(next: *const T, depth: usize, width: usize, tile: usize, tiles: usize) -> Self {
+        Self { pointer: next.wrapping_add(tile * depth * width / tiles), step: width.div_ceil(tiles) }
+    }
 }
 
 /// Computes the tile of C at (`row`, `column`), through memory of its own where C has no whole panel there.
@@ -384,10 +413,14 @@ unsafe fn tile_of<T: Element, S: Simd<T>, const R: usize>(
         }
         let mut panel = a.panel;
         let mut column = a.pointer;
+        let mut fetch = a.fetch.pointer;
         for _ in 0..a.depth {
             // One vector of B at a time: with all of them, the sums do not fit into 16 registers.
             let values: [S::Vector; R] =
                 std::array::from_fn(|row| simd.splat(column.offset(row as isize * a.row_stride).read()));
+            simd.prefetch(fetch);
+            simd.prefetch(fetch.wrapping_add(a.fetch.step / 2));
+            fetch = fetch.wrapping_add(a.fetch.step);
             for v in 0..VECTORS {
                 let b = simd.load_ptr(panel.add(v * S::LANES));
                 for (sums, &value) in sums.iter_mut().zip(&values) {

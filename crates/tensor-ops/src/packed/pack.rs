@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::kernel::VECTORS;
 use super::*;
+use crate::simd::LINE_BYTES;
 
 /// Consecutive rows or columns of a source matrix, followed by zeros.
 ///
@@ -30,8 +31,6 @@ impl Run {
 
 /// Elements below which one thread packs.
 const LEAST_ELEMENTS: usize = 1 << 16;
-/// Side of the squares in which a matrix with contiguous columns is packed.
-const SQUARE: usize = 8;
 
 impl<T: Element> PackedMatrix<T> {
     /// Packs the rows and columns of `source` that the runs name, in their order, with zeros between them.
@@ -46,7 +45,7 @@ impl<T: Element> PackedMatrix<T> {
         let mut panels = AlignedBuffer::zeros(column_count.div_ceil(width) * panel_length);
         let firsts = firsts(columns);
         let pack = |(index, panel): (usize, &mut [T])| {
-            pack_panel(source, rows, columns, &firsts, index * width, width, panel);
+            pack_panel(isa, source, rows, columns, &firsts, index * width, width, panel);
         };
         let target = panels.as_mut_slice();
         if target.len() < LEAST_ELEMENTS {
@@ -121,6 +120,7 @@ impl<T: Element> Once<'_, T> {
     fn part(&self, mut start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, mut first: usize) {
         let panel_length = self.depth * self.width;
         let at_once = PANELS_AT_ONCE.min(c.ncols().div_ceil(self.width));
+        let is_padded = self.rows.iter().chain(self.columns).any(|run| run.length < run.padded);
         let mut matrix = PackedMatrix {
             panels: AlignedBuffer::zeros(at_once * panel_length),
             depth: self.depth,
@@ -134,10 +134,12 @@ impl<T: Element> Once<'_, T> {
             let (now, rest) = c.split_at(Axis(1), columns);
             let (start_now, start_rest) = start.split_at(columns);
             let target = &mut matrix.panels.as_mut_slice()[..panels * panel_length];
-            target.fill(T::zero());
+            if is_padded {
+                target.fill(T::zero());
+            }
             for (panel, target) in target.chunks_exact_mut(panel_length).enumerate() {
                 let first = first + panel * self.width;
-                pack_panel(self.source, self.rows, self.columns, self.firsts, first, self.width, target);
+                pack_panel(self.isa, self.source, self.rows, self.columns, self.firsts, first, self.width, target);
             }
             let product = Product { matrix: &matrix, a: self.a, start: start_now, c: now, panels: 0..panels };
             T::run_product(self.isa, product);
@@ -192,6 +194,7 @@ fn firsts(runs: &[Run]) -> Vec<usize> {
 
 /// Fills the panel of the packed columns `first_column..first_column + width`, which holds zeros.
 fn pack_panel<T: Element>(
+    isa: Isa,
     source: ArrayView2<'_, T>,
     rows: &[Run],
     columns: &[Run],
@@ -218,62 +221,75 @@ fn pack_panel<T: Element>(
                 rows.start..rows.start + rows.length,
                 run.start + skipped..run.start + skipped + count
             ]);
-            copy_block(block, &mut panel[k * width + in_panel..], width);
+            copy_block(isa, block, &mut panel[k * width + in_panel..], width);
             k += rows.padded;
         }
     }
 }
 
 /// Copies `block` to rows `width` apart.
-fn copy_block<T: Element>(block: ArrayView2<'_, T>, target: &mut [T], width: usize) {
+fn copy_block<T: Element>(isa: Isa, block: ArrayView2<'_, T>, target: &mut [T], width: usize) {
     let (rows, columns) = block.dim();
     if rows == 0 {
         return;
     }
     assert!(target.len() >= (rows - 1) * width + columns, "the block fits into the panel");
-    let (row_stride, column_stride) = (block.strides()[0], block.strides()[1]);
-    let (source, target) = (block.as_ptr(), target.as_mut_ptr());
-    // SAFETY: the source offsets are those of elements of `block`; the largest target offset was checked above.
-    unsafe {
-        if column_stride == 1 {
-            for row in 0..rows {
-                let source = source.offset(row as isize * row_stride);
-                std::ptr::copy_nonoverlapping(source, target.add(row * width), columns);
+    T::run_copy(isa, BlockCopy { block, target: target.as_mut_ptr(), width });
+}
+
+/// A copy of `block` to rows `width` apart; [`copy_block`] vouches for the room.
+pub(crate) struct BlockCopy<'a, T> {
+    block: ArrayView2<'a, T>,
+    target: *mut T,
+    width: usize,
+}
+
+/// How far ahead, in bytes, columns are fetched that are read side by side.
+const FETCHED_AHEAD: usize = 512;
+
+impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, simd: S) {
+        let Self { block, target, width } = self;
+        let (rows, columns) = block.dim();
+        let (row_stride, column_stride) = (block.strides()[0], block.strides()[1]);
+        let source = block.as_ptr();
+        // SAFETY: the source offsets are those of elements of `block`; the room of the target was checked.
+        unsafe {
+            if column_stride == 1 {
+                for row in 0..rows {
+                    let source = source.offset(row as isize * row_stride);
+                    std::ptr::copy_nonoverlapping(source, target.add(row * width), columns);
+                }
+                return;
             }
-        } else {
-            let whole_rows = if row_stride == 1 { rows / SQUARE * SQUARE } else { 0 };
-            let whole_columns = if row_stride == 1 { columns / SQUARE * SQUARE } else { 0 };
-            for row in (0..whole_rows).step_by(SQUARE) {
-                for column in (0..whole_columns).step_by(SQUARE) {
-                    let source = source.add(row).offset(column as isize * column_stride);
-                    transpose_square(source, column_stride, target.add(row * width + column), width);
+            // Whole lines of the source at a time.
+            let line = LINE_BYTES / size_of::<T>();
+            let whole_columns = if row_stride == 1 { columns / S::LANES * S::LANES } else { 0 };
+            let whole_rows = if row_stride == 1 { rows / line * line } else { 0 };
+            let offset = |column: usize| column as isize * column_stride;
+            for row in (0..whole_rows).step_by(line) {
+                for column in (0..whole_columns).step_by(S::LANES) {
+                    let source = source.add(row).offset(offset(column));
+                    for lane in 0..S::LANES {
+                        simd.prefetch(
+                            source.wrapping_offset(offset(lane)).wrapping_add(FETCHED_AHEAD / size_of::<T>()),
+                        );
+                    }
+                    for k in (0..line).step_by(S::LANES) {
+                        simd.transpose_ptr(source.add(k), offset, target.add((row + k) * width + column), width);
+                    }
                 }
             }
             for row in 0..rows {
                 let first = if row < whole_rows { whole_columns } else { 0 };
                 for column in first..columns {
-                    let source = source.offset(row as isize * row_stride + column as isize * column_stride);
+                    let source = source.offset(row as isize * row_stride + offset(column));
                     target.add(row * width + column).write(source.read());
                 }
             }
-        }
-    }
-}
-
-/// Writes `SQUARE` columns of as many neighbouring elements as rows `width` apart.
-///
-/// # Safety
-/// `source` must be valid for reads of `SQUARE` elements at each of `SQUARE` multiples of `stride`, `target` for writes of
-/// as many rows.
-#[inline(always)]
-unsafe fn transpose_square<T: Element>(source: *const T, stride: isize, target: *mut T, width: usize) {
-    // SAFETY: granted by the caller.
-    unsafe {
-        let columns: [[T; SQUARE]; SQUARE] =
-            std::array::from_fn(|column| source.offset(column as isize * stride).cast::<[T; SQUARE]>().read());
-        for row in 0..SQUARE {
-            let values: [T; SQUARE] = std::array::from_fn(|column| columns[column][row]);
-            target.add(row * width).cast::<[T; SQUARE]>().write(values);
         }
     }
 }

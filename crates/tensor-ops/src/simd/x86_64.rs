@@ -258,6 +258,7 @@ impl_simd! {
     },
     scale_exp2: |_token, a, n| _mm512_scalef_ps(a, n),
     and: _mm512_and_ps, andnot: _mm512_andnot_ps, or: _mm512_or_ps,
+    transpose: transpose_16x16,
 }
 
 impl_simd! {
@@ -300,6 +301,66 @@ unsafe fn transpose_8x8(source: *const f32, offset: impl Fn(usize) -> isize, tar
         }
         for k in 0..4 {
             _mm256_storeu_ps(target.add((k + 4) * target_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]));
+        }
+    }
+}
+
+/// [`Simd::transpose_ptr`] of sixteen vectors, a quarter at a time.
+///
+/// # Safety
+/// As for [`Simd::transpose_ptr`], on a CPU with AVX2.
+#[inline(always)]
+unsafe fn transpose_16x16(source: *const f32, offset: impl Fn(usize) -> isize, target: *mut f32, target_stride: usize) {
+    for k in [0, 8] {
+        // The rows that a small stride cuts off are written first.
+        for row in [8, 0] {
+            // SAFETY: granted by the caller.
+            unsafe {
+                let target = target.add(k * target_stride + row);
+                transpose_8x8(source.add(k), |lane| offset(row + lane), target, target_stride);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn transposed<const LANES: usize>(source: &[f32], pitch: usize, target_stride: usize) -> Vec<f32> {
+        let mut target = vec![f32::NAN; LANES * target_stride + LANES];
+        let offset = |row: usize| (row * pitch) as isize;
+        assert!(source.len() >= (LANES - 1) * pitch + LANES);
+        // SAFETY: the source was checked, and the target has a vector more than its rows.
+        unsafe {
+            match LANES {
+                8 => transpose_8x8(source.as_ptr(), offset, target.as_mut_ptr(), target_stride),
+                _ => transpose_16x16(source.as_ptr(), offset, target.as_mut_ptr(), target_stride),
+            }
+        }
+        target
+    }
+
+    fn check<const LANES: usize>() {
+        let pitch = LANES + 3;
+        let source: Vec<f32> = (0..LANES * pitch).map(|index| index as f32).collect();
+        for target_stride in [1, 3, 6, 8, 13, 16, 20] {
+            // SAFETY: the CPU has the instructions.
+            let found = unsafe { transposed::<LANES>(&source, pitch, target_stride) };
+            for k in 0..LANES {
+                for row in 0..LANES.min(target_stride) {
+                    assert_eq!(found[k * target_stride + row], source[row * pitch + k], "{LANES}, {target_stride}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transposes_overwrite_what_they_write_too_much() {
+        if Avx2::detect().is_some() {
+            check::<8>();
+            check::<16>();
         }
     }
 }
