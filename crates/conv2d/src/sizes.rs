@@ -1,6 +1,9 @@
 //! The sizes of one convolution, checked against each other.
 
+use std::ops::Range;
+
 use ndarray::{Array, ArrayView1, ArrayView4, Dimension, IntoDimension};
+use rayon::prelude::*;
 use tensor_ops::{Element, Window, check_axis, check_not_empty};
 
 use crate::config::NAME;
@@ -145,9 +148,21 @@ where
 {
     let no_memory = || Conv2dError::Memory { result, shape: shape.to_vec() };
     let len = shape.iter().try_fold(1_usize, |len, &size| len.checked_mul(size)).ok_or_else(no_memory)?;
-    Vec::<T>::new().try_reserve_exact(len).map_err(|_| no_memory())?;
-    Array::from_shape_vec(shape.into_dimension(), vec![T::zero(); len]).map_err(|_| no_memory())
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| no_memory())?;
+    if PARALLEL_FILL.contains(&(len * size_of::<T>())) {
+        values.par_extend(rayon::iter::repeat_n(T::zero(), len).with_min_len(FILL_PART));
+    } else {
+        values = vec![T::zero(); len];
+    }
+    Array::from_shape_vec(shape.into_dimension(), values).map_err(|_| no_memory())
 }
+
+/// Bytes that all threads fill with zeros. Larger arrays are new pages of the operating system, which are zero already.
+const PARALLEL_FILL: Range<usize> = 1 << 20..32 << 20;
+
+/// Elements that a thread fills at a time.
+const FILL_PART: usize = 1 << 16;
 
 /// Runs `work` on all tasks, on all threads if `parallel`.
 pub(crate) fn for_each_task<I: Send>(
@@ -155,6 +170,5 @@ pub(crate) fn for_each_task<I: Send>(
     tasks: Vec<I>,
     work: impl Fn(I) -> Result<(), Conv2dError> + Sync + Send,
 ) -> Result<(), Conv2dError> {
-    use rayon::prelude::*;
     if parallel { tasks.into_par_iter().try_for_each(work) } else { tasks.into_iter().try_for_each(work) }
 }
