@@ -18,7 +18,7 @@ fn lstm_configs() -> Vec<(&'static str, ConvLstmConfig, [usize; 2])> {
         ..Default::default()
     };
     let mut configs = small_lstm_configs();
-    configs.extend([("3x3 tiles", of(3), [4, 4]), ("5x5 tiles", of(5), [3, 3])]);
+    configs.extend([("3x3 tiles", of(3), [5, 5]), ("5x5 tiles", of(5), [3, 3])]);
     configs
 }
 

@@ -78,6 +78,15 @@ const MIN_ROWS: usize = 12;
 /// With fewer pairs of a channel and a row, so are those of the gradient of the weights.
 const MIN_PAIRS: usize = 1024;
 
+/// With fewer tiles in an image, the weights at the points are read for too few products each.
+const MIN_TILES: usize = 16;
+
+/// The same for sums of the gradient of the weights that leave the second-level cache, which are read and written.
+const MIN_TILES_OF_LARGE_SUMS: usize = 24;
+
+/// Bytes of sums at the points that stay in the second-level cache, about.
+const LARGE_SUMS: usize = 1 << 20;
+
 /// The share of the products that must be saved.
 const MIN_GAIN: f64 = 1.6;
 
@@ -107,19 +116,21 @@ pub(super) struct Winograd {
 impl Winograd {
     /// The grid for `taps`, where it is worth it.
     pub(super) fn new(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
-        Self::worth_it(isa, taps, channels >= MIN_CHANNELS && rows >= MIN_ROWS)
+        Self::worth_it(isa, taps, channels >= MIN_CHANNELS && rows >= MIN_ROWS, MIN_TILES)
     }
 
     /// The grid for the gradient of weights, where it is worth it.
     pub(super) fn transposed(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
-        Self::worth_it(isa, taps, channels.min(rows) >= MIN_ROWS && channels.saturating_mul(rows) >= MIN_PAIRS)
+        let is_deep = channels.min(rows) >= MIN_ROWS && channels.saturating_mul(rows) >= MIN_PAIRS;
+        let is_large = Self::sums_len(rows, channels) > LARGE_SUMS / size_of::<f32>();
+        Self::worth_it(isa, taps, is_deep, if is_large { MIN_TILES_OF_LARGE_SUMS } else { MIN_TILES })
     }
 
-    fn worth_it(isa: Isa, taps: &Taps, is_deep: bool) -> Option<Self> {
+    fn worth_it(isa: Isa, taps: &Taps, is_deep: bool, least_tiles: usize) -> Option<Self> {
         static ON: OnceLock<bool> = OnceLock::new();
         let is_on = || *ON.get_or_init(|| winograd_from_environment().unwrap_or(true));
         let is_served = is_deep && isa != Isa::Portable && is_on();
-        is_served.then(|| Self::of_taps(taps))?.filter(|grid| grid.gain() >= MIN_GAIN)
+        is_served.then(|| Self::of_taps(taps))?.filter(|grid| grid.gain() >= MIN_GAIN && grid.tiles() >= least_tiles)
     }
 
     fn of_taps(taps: &Taps) -> Option<Self> {
@@ -146,6 +157,11 @@ impl Winograd {
             size as f64 / (size.div_ceil(self.tile) as f64 * SIDE as f64).max(1.0)
         };
         (self.kernel * self.kernel) as f64 * share(0) * share(1)
+    }
+
+    /// Tiles of an image.
+    fn tiles(&self) -> usize {
+        self.output[0].div_ceil(self.tile) * self.columns
     }
 
     /// Output positions on a side of a tile.
