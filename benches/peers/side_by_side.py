@@ -1,10 +1,11 @@
-"""Ours and PyTorch by turns, as one table.
+"""Ours and a peer by turns, as one table.
 
-    python side_by_side.py [--threads N] [--rounds N] [NAME …]
+    python side_by_side.py [--peer pytorch|candle] [--threads N] [--rounds N] [NAME …]
 
-builds the benchmarks, then runs every one of them whose name contains a NAME (all without one) and the same shape in PyTorch one
-after the other, --rounds times, both on the same --threads processors and as many threads, and prints a Markdown table: the
-median times, the median of the ratios of neighbouring runs (above 1, ours is faster), and which share of the peak ours reaches.
+builds the benchmarks, then runs every one of them whose name contains a NAME (all without one) and the same shape in the peer,
+where that has it, one after the other, --rounds times, both on the same --threads processors and as many threads, and prints a
+Markdown table: the median times, the median of the ratios of neighbouring runs (above 1, ours is faster), and which share of
+the peak ours reaches.
 The peak is that of a loop of multiplications with additions, measured at the beginning and at the end of the same run. A
 machine that has other work to do moves both times; the ratio moves less, and the spread of the ratios tells how much.
 """
@@ -32,16 +33,30 @@ SECONDS = {"ps": 1e-12, "ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.
 PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
-def programs():
-    """The built benchmark programs by name."""
-    command = ["cargo", "bench", "-p", "benches", "--no-run", "--message-format=json"]
-    output = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE, text=True).stdout
+def programs(command, kind, folder, environment):
+    """The programs of a kind that a cargo command builds, by name."""
+    command = ["cargo", *command, "--message-format=json"]
+    output = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in output.splitlines()]
     return {
         message["target"]["name"]: message["executable"]
         for message in messages
-        if message.get("reason") == "compiler-artifact" and "bench" in message["target"]["kind"] and message["executable"]
+        if message.get("reason") == "compiler-artifact" and kind in message["target"]["kind"] and message["executable"]
     }
+
+
+def benchmarks():
+    return programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
+
+
+def peer_commands(peer, threads):
+    """The command that runs the shapes of each benchmark program in a peer."""
+    if peer == "pytorch":
+        return {bench: [sys.executable, PEERS / script, "--threads", str(threads)] for bench, script in SCRIPTS.items()}
+    # candle has kernels for the instructions of the CPU only where they are compiled in.
+    environment = {**os.environ, "RUSTFLAGS": "-C target-cpu=native"}
+    program = programs(["build", "--release"], "bin", PEERS / "candle", environment)["candle-peer"]
+    return {bench: [program] for bench in ("conv2d", "lstm")}
 
 
 def run(command, environment):
@@ -69,10 +84,9 @@ def peak(program, environment):
     return float(rate[1]) * PREFIXES[rate[2]]
 
 
-def theirs(script, name, threads, environment):
-    """The record of the benchmark of exactly this name, or None if the script has none."""
-    command = [sys.executable, PEERS / script, "--threads", str(threads), "--rounds", "5", name]
-    records = [json.loads(line) for line in run(command, environment).splitlines()]
+def theirs(command, name, environment):
+    """The record of the benchmark of exactly this name, or None if the peer has none."""
+    records = [json.loads(line) for line in run([*command, "--rounds", "5", name], environment).splitlines()]
     return next((record for record in records if record["name"] == name), None)
 
 
@@ -83,10 +97,12 @@ def milliseconds(seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--peer", choices=["pytorch", "candle"], default="pytorch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    built = programs()
+    built = benchmarks()
+    peers = peer_commands(arguments.peer, arguments.threads)
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         if len(processors) < arguments.threads:
@@ -97,16 +113,17 @@ def main():
     environment = {**os.environ, **threads}
     peaks = [peak(built["tensor_ops"], environment)]
 
-    print("| benchmark | ours, ms | PyTorch, ms | ratio | of the peak |")
+    peer = {"pytorch": "PyTorch", "candle": "candle"}[arguments.peer]
+    print(f"| benchmark | ours, ms | {peer}, ms | ratio | of the peak |")
     print("|---|---|---|---|---|")
-    for bench, script in SCRIPTS.items():
+    for bench, command in peers.items():
         listed = run([built[bench], "--bench", "--list"], environment)
         for name in re.findall(r"^(\S+): benchmark$", listed, re.MULTILINE):
             if arguments.names and not any(part in name for part in arguments.names):
                 continue
             times, others, ratios, operations = [], [], [], None
             for _ in range(arguments.rounds):
-                record = theirs(script, name, arguments.threads, environment)
+                record = theirs(command, name, environment)
                 if record is None:
                     break
                 times.append(ours(built[bench], name, environment))
