@@ -153,6 +153,7 @@ where
     if PARALLEL_FILL.contains(&(len * size_of::<T>())) {
         values.par_extend(rayon::iter::repeat_n(T::zero(), len).with_min_len(FILL_PART));
     } else {
+        drop(values);
         values = vec![T::zero(); len];
     }
     Array::from_shape_vec(shape.into_dimension(), values).map_err(|_| no_memory())
