@@ -14,7 +14,7 @@ use ndarray::{
 use ndarray_rand::rand::Rng;
 use tensor_ops::init::{fan_in_uniform, glorot_uniform};
 use tensor_ops::{
-    Element, Linear, Parameters, TensorError, check_axis, check_not_empty, gemm, visit_part, visit_part_mut,
+    Element, Linear, Parameters, TensorError, check_axis, check_not_empty, linear_into, visit_part, visit_part_mut,
 };
 
 use crate::clips::Clips;
@@ -259,14 +259,17 @@ impl<T: Element> MultiHeadAttention<T> {
         let clips =
             [Clips::new(shape[0], shape[1], mask.query_lengths), Clips::new(shape[0], shape[2], mask.key_lengths)];
         let inputs = [clips[0].frames(queries), clips[1].frames(keys), clips[1].frames(values)];
-        let of_part = |part: usize| project(inputs[part].view(), self.projection(part), self.projection_bias(part));
-        let projected = [of_part(0)?, of_part(1)?, of_part(2)?];
+        let project = |part: usize| {
+            let mut output = Array2::zeros((inputs[part].nrows(), self.config.embed_dim));
+            linear_into(inputs[part].view(), self.projection(part), self.projection_bias(part), output.view_mut())?;
+            Ok::<_, TensorError>(output)
+        };
+        let projected = [project(0)?, project(1)?, project(2)?];
         let mut weights = Array4::zeros((shape[0], self.config.num_heads, shape[1], shape[2]));
         let mut contexts = Array2::zeros((clips[0].rows, self.config.embed_dim));
         let heads = Heads { clips: &clips, heads: self.config.num_heads, causal: mask.causal };
         heads.forward(&projected, kept, &mut weights, &mut contexts)?;
-        let Linear { weight, bias } = &self.out_proj;
-        let output = project(contexts.view(), weight.view(), bias.as_ref().map(|bias| bias.view()))?;
+        let output = self.out_proj.forward(contexts.view())?;
         Ok((clips[0].pad(output), Run { projected, weights, contexts, clips }))
     }
 
@@ -354,21 +357,6 @@ impl<T: Element> MultiHeadAttention<T> {
         check_axis(NAME, "out_proj.weight rows", size, self.out_proj.weight.nrows())?;
         Ok(check_axis(NAME, "out_proj.weight columns", size, self.out_proj.weight.ncols())?)
     }
-}
-
-/// X Wᵀ + b, of any number of rows.
-fn project<T: Element>(
-    input: ArrayView2<'_, T>,
-    weight: ArrayView2<'_, T>,
-    bias: Option<ArrayView1<'_, T>>,
-) -> Result<Array2<T>, TensorError> {
-    let shape = (input.nrows(), weight.nrows());
-    let (mut output, beta) = match bias.as_ref().and_then(|bias| bias.broadcast(shape)) {
-        Some(rows) => (rows.to_owned(), T::one()),
-        None => (Array2::zeros(shape), T::zero()),
-    };
-    gemm(T::one(), input, weight.t(), beta, output.view_mut())?;
-    Ok(output)
 }
 
 /// A forward pass.

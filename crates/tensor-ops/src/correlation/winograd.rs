@@ -84,8 +84,8 @@ const MIN_TILES: usize = 16;
 /// The same for sums of the gradient of the weights that leave the second-level cache, which are read and written.
 const MIN_TILES_OF_LARGE_SUMS: usize = 24;
 
-/// Bytes of sums at the points that stay in the second-level cache, about.
-const LARGE_SUMS: usize = 1 << 20;
+/// Sums at the points that stay in the second-level cache, about.
+const LARGE_SUMS: usize = 1 << 18;
 
 /// The share of the products that must be saved.
 const MIN_GAIN: f64 = 1.6;
@@ -122,7 +122,7 @@ impl Winograd {
     /// The grid for the gradient of weights, where it is worth it.
     pub(super) fn transposed(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
         let is_deep = channels.min(rows) >= MIN_ROWS && channels.saturating_mul(rows) >= MIN_PAIRS;
-        let is_large = Self::sums_len(rows, channels) > LARGE_SUMS / size_of::<f32>();
+        let is_large = Self::sums_len(rows, channels) > LARGE_SUMS;
         Self::worth_it(isa, taps, is_deep, if is_large { MIN_TILES_OF_LARGE_SUMS } else { MIN_TILES })
     }
 

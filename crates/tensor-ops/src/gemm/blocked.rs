@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::pack;
-use super::tile::{self, Following, MOST_ROWS, MOST_WIDTH, Rows, Target, Update, panel_width};
+use super::tile::{self, Following, MOST_ROWS, MOST_WIDTH, Rows, Update, panel_width};
 use crate::Element;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
@@ -39,7 +39,7 @@ impl<T> Matrix<*const T> {
 }
 
 impl<T> Matrix<*mut T> {
-    fn at(self, row: usize, column: usize) -> *mut T {
+    pub(super) fn at(self, row: usize, column: usize) -> *mut T {
         self.pointer.wrapping_offset(row as isize * self.row + column as isize * self.column)
     }
 }
@@ -192,7 +192,7 @@ impl<T: Element> Block<T> {
                 });
             // SAFETY: A, packed or not, has these rows, the panel is whole, and the strip lies in C.
             unsafe {
-                let target = Target { pointer: c.at(rows.start, column), row: c.row, column: c.column };
+                let target = Matrix { pointer: c.at(rows.start, column), row: c.row, column: c.column };
                 let panel = (panel.cast_const(), width);
                 tile::multiply_panel(simd, (a_rows, rows.len()), panel, depth, update, target, columns_here, following);
             }

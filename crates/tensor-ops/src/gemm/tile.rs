@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::blocked::Matrix;
 use crate::Element;
 use crate::simd::{Kernel, LINE_BYTES, MAX_LANES, Simd};
 
@@ -66,20 +67,6 @@ pub(crate) struct Update<T> {
     pub(crate) beta: T,
 }
 
-/// Part of a matrix by pointer, row stride and column stride.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<T> {
-    pub(crate) pointer: *mut T,
-    pub(crate) row: isize,
-    pub(crate) column: isize,
-}
-
-impl<T> Target<T> {
-    fn at(self, row: usize, column: usize) -> *mut T {
-        self.pointer.wrapping_offset(row as isize * self.row + column as isize * self.column)
-    }
-}
-
 /// Rows of A.
 #[derive(Clone, Copy)]
 pub(crate) enum Rows<T> {
@@ -120,7 +107,7 @@ struct Strip<T> {
     width: usize,
     depth: usize,
     update: Update<T>,
-    c: Target<T>,
+    c: Matrix<*mut T>,
     columns: usize,
     following: Option<Following<T>>,
 }
@@ -137,7 +124,7 @@ pub(crate) unsafe fn multiply_panel<T: Element, S: Simd<T>>(
     (panel, width): (*const T, usize),
     depth: usize,
     update: Update<T>,
-    c: Target<T>,
+    c: Matrix<*mut T>,
     columns: usize,
     following: Option<Following<T>>,
 ) {
@@ -167,7 +154,7 @@ impl<T: Element> Kernel<T> for Strip<T> {
                     Rows::Tiles(pointer) => (pointer.add(row * depth), 1, height as isize),
                 };
                 let operands = Operands { a, a_row, a_depth, panel, width, depth };
-                let target = Target { pointer: c.at(row, 0), ..c };
+                let target = Matrix { pointer: c.at(row, 0), ..c };
                 if is_whole {
                     choose_width(simd, operands, update, target.pointer, c.row, height);
                     continue;

@@ -9,7 +9,8 @@ use super::transforms::{Constants, POINTS};
 use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, SIDE, Winograd};
 use crate::Element;
 use crate::correlation::{MAX_LANES, Start};
-use crate::gemm::tile::{Rows, Target, Update, multiply_panel, panel_width, width};
+use crate::gemm::Matrix;
+use crate::gemm::tile::{Rows, Update, multiply_panel, panel_width, width};
 use crate::simd::{Kernel, Simd};
 
 /// Output channels whose points are held at a time.
@@ -167,7 +168,7 @@ impl<T: Element> Forward<'_, T> {
                     let a = Rows::Strided { pointer: weights.as_ptr(), row: self.channels as isize };
                     let b = &pixels[point * layout.pixel_pitch + panel * self.channels + channel * width..];
                     let c = products[point * layout.product_pitch + panel..].as_mut_ptr();
-                    let target = Target { pointer: c, row: layout.tiles as isize, column: 1 };
+                    let target = Matrix { pointer: c, row: layout.tiles as isize, column: 1 };
                     let beta = if channel == 0 { T::zero() } else { T::one() };
                     let update = Update { alpha: T::one(), beta };
                     // SAFETY: the weights have `rows` rows from `row` on, the panel all channels, and a point of the products

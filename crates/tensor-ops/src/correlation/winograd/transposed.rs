@@ -60,9 +60,8 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
         let (gradients, rest) = rest.split_at_mut(POINTS * gradient_pitch);
         let (copy, product_buffer) = rest.split_at_mut(grid.copy_len(CHUNK_TILES, S::LANES));
         let constants = Constants::new::<T, S>(simd);
-        let tiles = grid.columns * grid.output[0].div_ceil(grid.tile);
-        for first in (0..tiles).step_by(CHUNK_TILES) {
-            let chunk = Chunk { first, count: CHUNK_TILES.min(tiles - first) };
+        for first in (0..grid.tiles()).step_by(CHUNK_TILES) {
+            let chunk = Chunk { first, count: CHUNK_TILES.min(grid.tiles() - first) };
             let place = |channel: usize, lane: usize| channel * CHUNK_TILES + lane;
             let points = Points { pointer: pixels.as_mut_ptr(), point_pitch: pixel_pitch };
             let tiles = Tiles::of_source(grid, chunk, S::LANES);
