@@ -45,10 +45,6 @@ def programs(command, kind, folder, environment):
     }
 
 
-def benchmarks():
-    return programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
-
-
 def peer_commands(peer, threads):
     """The command that runs the shapes of each benchmark program in a peer."""
     if peer == "pytorch":
@@ -101,7 +97,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    built = benchmarks()
+    built = programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
     peers = peer_commands(arguments.peer, arguments.threads)
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
