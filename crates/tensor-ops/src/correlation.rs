@@ -69,6 +69,8 @@ pub struct Correlation<T> {
     element: PhantomData<T>,
 }
 
+const NAME: &str = "Correlation";
+
 /// The most products in one chain before the sums go back to memory: a tile's share of the buffer stays in L1.
 const MAX_DEPTH: usize = 256;
 
@@ -87,6 +89,21 @@ const MIN_TASKS: usize = 16;
 impl<T: Element> Correlation<T> {
     /// The correlation of `channels` source channels with `rows` kernels, for [`Self::multiply`] on `images` sources.
     pub fn new(isa: Isa, taps: Taps, channels: usize, rows: usize, images: usize) -> Self {
+        Self::with_tiles(isa, taps, [channels, rows, images], Winograd::new)
+    }
+
+    /// [`Self::new`] for [`Self::multiply_images`]: tiles of many images share products, so they serve images with few tiles
+    /// too.
+    pub fn stacked(isa: Isa, taps: Taps, channels: usize, rows: usize, images: usize) -> Self {
+        Self::with_tiles(isa, taps, [channels, rows, images], Winograd::stacked)
+    }
+
+    fn with_tiles(
+        isa: Isa,
+        taps: Taps,
+        [channels, rows, images]: [usize; 3],
+        tiles: impl Fn(Isa, &Taps, usize, usize) -> Option<Winograd>,
+    ) -> Self {
         let taps = taps.with_least_stride();
         let blocks = channels.saturating_mul(taps.count()).div_ceil(MAX_DEPTH).clamp(1, channels.max(1));
         let block_channels = channels.div_ceil(blocks).max(1);
@@ -95,7 +112,7 @@ impl<T: Element> Correlation<T> {
         let bands = bands.clamp(1, MIN_TASKS.div_ceil(images.max(1)));
         let most_rows = taps.output[0].div_ceil(bands);
         let mut plan = Self::with_blocks(isa, taps, channels, block_channels, most_rows);
-        if let Some(winograd) = Winograd::new(plan.isa, &plan.taps, channels, rows) {
+        if let Some(winograd) = tiles(plan.isa, &plan.taps, channels, rows) {
             plan.band_rows = winograd.band_rows(most_rows);
             plan.winograd = Some(winograd);
         }
@@ -151,6 +168,11 @@ impl<T: Element> Correlation<T> {
         self.winograd.as_ref().map_or(1, Winograd::tile)
     }
 
+    /// How many images [`Self::multiply_images`] takes at a time at least where it can, for full products.
+    pub fn images_together(&self) -> usize {
+        self.winograd.as_ref().map_or(1, Winograd::images_together)
+    }
+
     /// The number of output rows in a band: the last band may have fewer.
     pub fn band_rows(&self) -> usize {
         self.band_rows
@@ -180,18 +202,9 @@ impl<T: Element> Correlation<T> {
         clamp: Option<[T; 2]>,
         output: ArrayViewMut3<'_, T>,
     ) -> Result<(), TensorError> {
-        const NAME: &str = "Correlation";
-        let (channels, height, width) = source.dim();
-        let (rows, band_rows, output_width) = output.dim();
-        check_axis(NAME, "source channels", self.channels, channels)?;
-        check_axis(NAME, "source height", self.taps.source[0], height)?;
-        check_axis(NAME, "source width", self.taps.source[1], width)?;
-        check_axis(NAME, "output width", self.taps.output[1], output_width)?;
-        check_axis(NAME, "output channels", weights.rows(), rows)?;
-        weights.check(NAME, self)?;
-        if let Start::Bias(bias) = start {
-            check_axis(NAME, "bias", rows, bias.len())?;
-        }
+        self.check(weights, start)?;
+        self.check_image(weights, &source, &output)?;
+        let band_rows = output.dim().1;
         if band_rows > self.band_rows || first_row + band_rows > self.taps.output[0] {
             let end = self.taps.output[0].min(first_row + self.band_rows);
             let found = first_row + band_rows;
@@ -199,6 +212,50 @@ impl<T: Element> Correlation<T> {
         }
         product::run(self, weights, source, first_row, start, clamp, output);
         Ok(())
+    }
+
+    /// [`Self::multiply`] for all output rows of many images, on the calling thread: sources `[channels, height, width]` and
+    /// outputs `[rows, output height, output width]`. Every output is the same as by itself, bit for bit.
+    ///
+    /// # Errors
+    /// [`TensorError`] if a shape differs from the plan or `weights` were packed for another one.
+    pub fn multiply_images(
+        &self,
+        weights: &CorrelationWeights<T>,
+        images: &mut [(ArrayView3<'_, T>, ArrayViewMut3<'_, T>)],
+        start: Start<'_, T>,
+        clamp: Option<[T; 2]>,
+    ) -> Result<(), TensorError> {
+        self.check(weights, start)?;
+        for (source, output) in images.iter() {
+            self.check_image(weights, source, output)?;
+            check_axis(NAME, "output height", self.taps.output[0], output.dim().1)?;
+        }
+        product::run_images(self, weights, images, start, clamp);
+        Ok(())
+    }
+
+    fn check(&self, weights: &CorrelationWeights<T>, start: Start<'_, T>) -> Result<(), TensorError> {
+        weights.check(NAME, self)?;
+        if let Start::Bias(bias) = start {
+            check_axis(NAME, "bias", weights.rows(), bias.len())?;
+        }
+        Ok(())
+    }
+
+    fn check_image(
+        &self,
+        weights: &CorrelationWeights<T>,
+        source: &ArrayView3<'_, T>,
+        output: &ArrayViewMut3<'_, T>,
+    ) -> Result<(), TensorError> {
+        let (channels, height, width) = source.dim();
+        let (rows, _, output_width) = output.dim();
+        check_axis(NAME, "source channels", self.channels, channels)?;
+        check_axis(NAME, "source height", self.taps.source[0], height)?;
+        check_axis(NAME, "source width", self.taps.source[1], width)?;
+        check_axis(NAME, "output width", self.taps.output[1], output_width)?;
+        check_axis(NAME, "output channels", weights.rows(), rows)
     }
 
     /// The elements of the [`CorrelationWeights`] of `rows` kernels; without the work that [`Self::new`] does.
@@ -244,7 +301,6 @@ impl<T: Element> Correlation<T> {
         grad_output: ArrayView3<'_, T>,
         sums: &mut [T],
     ) -> Result<(), TensorError> {
-        const NAME: &str = "Correlation";
         let (channels, height, width) = source.dim();
         let (rows, output_height, output_width) = grad_output.dim();
         check_axis(NAME, "source channels", self.channels.min(channels), channels)?;
@@ -263,7 +319,6 @@ impl<T: Element> Correlation<T> {
     /// # Errors
     /// [`TensorError`] if `sums` or `gradient` has another length than the plan says.
     pub fn add_sums(&self, sums: &[T], rows: usize, row: usize, gradient: &mut [T]) -> Result<(), TensorError> {
-        const NAME: &str = "Correlation";
         check_axis(NAME, "sums", self.sums_len(rows), sums.len())?;
         let most = self.channels * self.taps.count();
         check_axis(NAME, "gradient", most.min(gradient.len()), gradient.len())?;

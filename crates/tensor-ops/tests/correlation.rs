@@ -249,6 +249,52 @@ fn tiles_equal_the_definition() {
     }
 }
 
+/// Images with few tiles, in an order of axes of their own, some at a time.
+#[test]
+fn images_of_a_stack_equal_the_definition_and_themselves() {
+    for (kernel, size) in [(3, [7, 7]), (3, [4, 9]), (3, [16, 16]), (5, [4, 4]), (5, [7, 3]), (2, [5, 5])] {
+        let taps = square_taps(kernel, size, [kernel as isize / 2; 2], false);
+        let [height, width] = taps.output;
+        let images: Array4<f32> = seeded_array((11, size[0], size[1], 29), 1);
+        let images = images.permuted_axes([0, 3, 1, 2]);
+        let weights: Array4<f32> = seeded_array((30, 29, kernel, kernel), 2);
+        let bias: Vec<f32> = seeded_array::<f32, _>(30, 3).to_vec();
+        let tap_offsets: Vec<usize> = (0..taps.count()).collect();
+        for isa in Isa::available() {
+            let plan = Correlation::stacked(isa, taps.clone(), 29, 30, 11);
+            let has_tiles = has_tiles(isa) && kernel > 2;
+            assert_eq!(plan.images_together() > 1, has_tiles, "{isa}: {taps:?}");
+            let values = weights.as_slice().unwrap();
+            let packed = CorrelationWeights::pack(&plan, 30, values, 29 * taps.count(), taps.count(), &tap_offsets);
+            let packed = packed.unwrap();
+            let run = |together: usize| {
+                let mut outputs =
+                    Array4::<f32>::from_elem((11, height, 30, width), f32::NAN).permuted_axes([0, 2, 1, 3]);
+                let mut pairs: Vec<_> = images.outer_iter().zip(outputs.outer_iter_mut()).collect();
+                for pairs in pairs.chunks_mut(together) {
+                    plan.multiply_images(&packed, pairs, Start::Bias(&bias), Some([-3.0, 2.0])).unwrap();
+                }
+                outputs
+            };
+            let all = run(11);
+            assert_eq!(all, run(1), "{isa}: {taps:?}");
+            assert_eq!(all, run(4), "{isa}: {taps:?}");
+            for (image, output) in images.outer_iter().zip(all.outer_iter()) {
+                let expected = reference(&taps, &weights.mapv(f64::from), image.mapv(f64::from).view());
+                let expected = Array3::from_shape_fn(expected.dim(), |(m, i, j)| {
+                    (expected[[m, i, j]] + f64::from(bias[m])).clamp(-3.0, 2.0)
+                });
+                assert_all_close(&output.mapv(f64::from), &expected, 0.0, 1e-4);
+            }
+            let mut short = Array3::zeros((30, height - 1, width));
+            let mut pairs = [(images.index_axis(ndarray::Axis(0), 0), short.view_mut())];
+            let found = plan.multiply_images(&packed, &mut pairs, Start::Zero, None).unwrap_err().to_string();
+            assert_eq!(found, format!("Correlation: output height: expected size {height}, found {}", height - 1));
+            plan.multiply_images(&packed, &mut [], Start::Zero, None).unwrap();
+        }
+    }
+}
+
 /// The bound that the documentation states.
 #[test]
 fn errors_of_tiles_are_small_beside_the_outputs() {

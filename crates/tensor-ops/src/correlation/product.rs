@@ -2,12 +2,15 @@
 
 #![expect(unsafe_code, reason = "tiles are addressed by pointer and stride")]
 
-use ndarray::{ArrayView3, ArrayViewMut3};
+use std::ops::Range;
+
+use ndarray::{ArrayView3, ArrayViewMut3, s};
 
 use super::fill::fill;
 use super::layout::{Direct, Slot};
 use super::scratch::with_scratch;
 use super::weights::Panel;
+use super::winograd::{Image, Winograd};
 use super::{Correlation, CorrelationWeights, Forward, MAX_LANES, Start, has_wide_tiles, lanes, tile_vectors};
 use crate::Element;
 use crate::simd::{Kernel, Simd};
@@ -28,32 +31,14 @@ pub(super) fn run<T: Element>(
     clamp: Option<[T; 2]>,
     mut output: ArrayViewMut3<'_, T>,
 ) {
+    let rows = output.dim().1;
+    if let Some(grid) = &plan.winograd {
+        let (sources, outputs) = ([Image::of(&source)], [Image::of_mut(&mut output)]);
+        return run_tiles(plan, grid, weights, &sources, first_row..first_row + rows, start, clamp, &outputs);
+    }
     let source_strides = [source.strides()[0], source.strides()[1], source.strides()[2]];
     let output_strides = [output.strides()[0], output.strides()[1], output.strides()[2]];
     let direct = plan.direct.as_ref().filter(|direct| direct.strides == source_strides);
-    let rows = output.dim().1;
-    if let Some(grid) = &plan.winograd {
-        let channels = plan.channels;
-        with_scratch(Forward::<T>::buffer_len(grid, channels, lanes::<T>(plan.isa)), |buffer| {
-            let forward = Forward {
-                grid,
-                channels,
-                weights: weights.points(),
-                rows: weights.rows(),
-                source: source.as_ptr(),
-                source_strides,
-                first_row,
-                band_rows: rows,
-                start,
-                clamp,
-                output: output.as_mut_ptr(),
-                output_strides,
-                buffer,
-            };
-            T::run_winograd(plan.isa, forward);
-        });
-        return;
-    }
     let buffer_len = if direct.is_some() { 0 } else { plan.layout.buffer_len };
     with_scratch(buffer_len, |buffer| {
         let product = Product {
@@ -71,6 +56,58 @@ pub(super) fn run<T: Element>(
             buffer,
         };
         T::run_correlation(plan.isa, product);
+    });
+}
+
+/// Correlates all output rows of many images; the caller has checked all shapes.
+pub(super) fn run_images<T: Element>(
+    plan: &Correlation<T>,
+    weights: &CorrelationWeights<T>,
+    images: &mut [(ArrayView3<'_, T>, ArrayViewMut3<'_, T>)],
+    start: Start<'_, T>,
+    clamp: Option<[T; 2]>,
+) {
+    let rows = plan.taps.output[0];
+    if let Some(grid) = &plan.winograd {
+        let sources: Vec<_> = images.iter().map(|(source, _)| Image::of(source)).collect();
+        let outputs: Vec<_> = images.iter_mut().map(|(_, output)| Image::of_mut(output)).collect();
+        return run_tiles(plan, grid, weights, &sources, 0..rows, start, clamp, &outputs);
+    }
+    for (source, output) in images {
+        for first_row in (0..rows).step_by(plan.band_rows) {
+            let band = output.slice_mut(s![.., first_row..rows.min(first_row + plan.band_rows), ..]);
+            run(plan, weights, *source, first_row, start, clamp, band);
+        }
+    }
+}
+
+/// Correlates some output rows of images by way of tiles.
+fn run_tiles<T: Element>(
+    plan: &Correlation<T>,
+    grid: &Winograd,
+    weights: &CorrelationWeights<T>,
+    sources: &[Image<*const T>],
+    output_rows: Range<usize>,
+    start: Start<'_, T>,
+    clamp: Option<[T; 2]>,
+    outputs: &[Image<*mut T>],
+) {
+    let channels = plan.channels;
+    with_scratch(Forward::<T>::buffer_len(grid, channels, lanes::<T>(plan.isa)), |buffer| {
+        let forward = Forward {
+            grid,
+            channels,
+            weights: weights.points(),
+            rows: weights.rows(),
+            sources,
+            first_row: output_rows.start,
+            band_rows: output_rows.len(),
+            start,
+            clamp,
+            outputs,
+            buffer,
+        };
+        T::run_winograd(plan.isa, forward);
     });
 }
 

@@ -10,6 +10,7 @@ use ndarray::ArrayView3;
 
 use super::fill::fill;
 use super::scratch::with_scratch;
+use super::winograd::Image;
 use super::{Backward, Correlation, has_wide_tiles, lanes, tile_vectors};
 use crate::simd::{Kernel, Simd};
 use crate::{Element, Isa};
@@ -77,15 +78,12 @@ pub(super) fn run<T: Element>(
     if let Some(grid) = &plan.winograd {
         let (channels, rows) = (source.dim().0, grad_output.dim().0);
         with_scratch(Backward::<T>::buffer_len(grid, channels, rows, lanes::<T>(plan.isa)), |buffer| {
-            let strides = |array: &ArrayView3<'_, T>| [0, 1, 2].map(|axis| array.strides()[axis]);
             let backward = Backward {
                 grid,
                 channels: [channels, plan.channels],
                 rows,
-                source: source.as_ptr(),
-                source_strides: strides(&source),
-                gradient: grad_output.as_ptr(),
-                gradient_strides: strides(&grad_output),
+                source: Image::of(&source),
+                gradient: Image::of(&grad_output),
                 sums,
                 buffer,
             };

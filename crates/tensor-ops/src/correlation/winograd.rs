@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use ndarray::{ArrayView3, ArrayViewMut3};
 use rayon::prelude::*;
 
 use super::taps::Taps;
@@ -96,6 +97,9 @@ const CHUNK_TILES: usize = 32;
 /// Bytes of the transformed pixels of a chunk beyond which it has fewer tiles.
 const CHUNK_BYTES: usize = 384 << 10;
 
+/// The most tiles that are transformed together: as many as serve the weights well, where pixels leave L2 in any case.
+const MOST_TILES: usize = 64;
+
 /// A grid of tiles over the output.
 #[derive(Clone, Debug)]
 pub(super) struct Winograd {
@@ -117,6 +121,11 @@ impl Winograd {
     /// The grid for `taps`, where it is worth it.
     pub(super) fn new(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
         Self::worth_it(isa, taps, channels >= MIN_CHANNELS && rows >= MIN_ROWS, MIN_TILES)
+    }
+
+    /// The grid for many images at a time, whose tiles share products.
+    pub(super) fn stacked(isa: Isa, taps: &Taps, channels: usize, rows: usize) -> Option<Self> {
+        Self::worth_it(isa, taps, channels >= MIN_CHANNELS && rows >= MIN_ROWS, 1)
     }
 
     /// The grid for the gradient of weights, where it is worth it.
@@ -162,6 +171,11 @@ impl Winograd {
     /// Tiles of an image.
     fn tiles(&self) -> usize {
         self.output[0].div_ceil(self.tile) * self.columns
+    }
+
+    /// Images whose tiles fill a chunk.
+    pub(super) fn images_together(&self) -> usize {
+        MOST_TILES.div_ceil(self.tiles().max(1))
     }
 
     /// Output positions on a side of a tile.
@@ -270,34 +284,73 @@ impl Winograd {
 
     /// The most elements of the copy for a chunk of `tiles`.
     fn copy_len(&self, tiles: usize, lanes: usize) -> usize {
-        let rows = (tiles.div_ceil(self.columns.max(1)) + 1) * self.tile + self.kernel - 1;
-        rows * self.pitch(self.columns, lanes)
+        let rows = tiles.div_ceil(self.columns.max(1)) + 1;
+        rows * SIDE * self.pitch(self.columns, lanes)
     }
 }
 
-/// Some of the tiles of a band, in row-major order.
+/// Where an image begins, and from a channel, a row and a column of it to the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Image<P> {
+    pub(super) pointer: P,
+    pub(super) strides: [isize; 3],
+}
+
+impl<T> Image<*const T> {
+    pub(super) fn of(image: &ArrayView3<'_, T>) -> Self {
+        Self { pointer: image.as_ptr(), strides: [0, 1, 2].map(|axis| image.strides()[axis]) }
+    }
+}
+
+impl<T> Image<*mut T> {
+    pub(super) fn of_mut(image: &mut ArrayViewMut3<'_, T>) -> Self {
+        Self { strides: [0, 1, 2].map(|axis| image.strides()[axis]), pointer: image.as_mut_ptr() }
+    }
+}
+
+/// The tiles of the same rows of some images, image by image in row-major order.
+#[derive(Clone, Copy, Debug)]
+struct Stack {
+    images: usize,
+    /// The first row of tiles, and their number.
+    first_row: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Stack {
+    fn tiles(self) -> usize {
+        self.images * self.rows * self.columns
+    }
+
+    /// Image, row and column of a tile.
+    #[inline(always)]
+    fn place(self, tile: usize) -> [usize; 3] {
+        let row = tile / self.columns;
+        [row / self.rows, self.first_row + row % self.rows, tile % self.columns]
+    }
+}
+
+/// Some neighbouring tiles of a stack.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
+    stack: Stack,
     first: usize,
     count: usize,
 }
 
 impl Chunk {
-    /// Row and column of a tile of the chunk; those beyond its end repeat the last one.
-    fn tile(self, columns: usize, index: usize) -> [usize; 2] {
-        let tile = self.first + index.min(self.count - 1);
-        [tile / columns, tile % columns]
-    }
-
-    /// Rows of tiles that the chunk touches.
-    fn rows(self, columns: usize) -> Range<usize> {
-        self.first / columns..(self.first + self.count - 1) / columns + 1
+    /// Image, row and column of a tile of the chunk; those beyond its end repeat the last one.
+    #[inline(always)]
+    fn tile(self, index: usize) -> [usize; 3] {
+        self.stack.place(self.first + index.min(self.count - 1))
     }
 
     /// Columns of tiles that the chunk touches: all of them where it has tiles of several rows.
-    fn columns(self, columns: usize) -> Range<usize> {
-        let first = self.first % columns;
-        if first + self.count <= columns { first..first + self.count } else { 0..columns }
+    #[inline(always)]
+    fn columns(self) -> Range<usize> {
+        let first = self.first % self.stack.columns;
+        if first + self.count <= self.stack.columns { first..first + self.count } else { 0..self.stack.columns }
     }
 }
 

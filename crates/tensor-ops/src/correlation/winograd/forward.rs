@@ -4,9 +4,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::pixels::{Planes, Points, Tiles};
+use super::pixels::{Images, Points, Tiles};
 use super::transforms::{Constants, POINTS};
-use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, SIDE, Winograd};
+use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, Image, MOST_TILES, SIDE, Stack, Winograd};
 use crate::Element;
 use crate::correlation::{MAX_LANES, Start};
 use crate::gemm::Matrix;
@@ -16,27 +16,28 @@ use crate::simd::{Kernel, Simd};
 /// Output channels whose points are held at a time.
 pub(super) const GROUP_ROWS: usize = 24;
 
+const HALF_TILES: usize = CHUNK_TILES / 2;
+
 /// The most products that are summed in one chain.
 const MOST_DEPTH: usize = 256;
 
 /// Elements between the points of a channel beyond those needed: points at a power of two would share a cache set.
 const SKEW: usize = 16;
 
-/// The outputs of a band of rows.
+/// The outputs of a band of rows of all images.
 pub(crate) struct Forward<'a, T> {
     pub(in crate::correlation) grid: &'a Winograd,
     pub(in crate::correlation) channels: usize,
     /// Per group of rows, `[point, row, channel]`.
     pub(in crate::correlation) weights: &'a [T],
     pub(in crate::correlation) rows: usize,
-    pub(in crate::correlation) source: *const T,
-    pub(in crate::correlation) source_strides: [isize; 3],
+    pub(in crate::correlation) sources: &'a [Image<*const T>],
     pub(in crate::correlation) first_row: usize,
     pub(in crate::correlation) band_rows: usize,
     pub(in crate::correlation) start: Start<'a, T>,
     pub(in crate::correlation) clamp: Option<[T; 2]>,
-    pub(in crate::correlation) output: *mut T,
-    pub(in crate::correlation) output_strides: [isize; 3],
+    /// The bands, one for every source.
+    pub(in crate::correlation) outputs: &'a [Image<*mut T>],
     pub(in crate::correlation) buffer: &'a mut [T],
 }
 
@@ -56,7 +57,11 @@ impl Layout {
     fn new<T>(grid: &Winograd, channels: usize, lanes: usize) -> Self {
         let most = CHUNK_BYTES / (POINTS * channels.max(1) * size_of::<T>());
         // Chunks are whole tiles of columns on every instruction set.
-        let tiles = if most >= CHUNK_TILES { CHUNK_TILES } else { CHUNK_TILES / 2 }.max(lanes);
+        let tiles = match most {
+            CHUNK_TILES.. => CHUNK_TILES,
+            HALF_TILES.. => HALF_TILES.max(lanes),
+            _ => MOST_TILES,
+        };
         Self {
             tiles,
             pixel_pitch: channels * tiles + SKEW,
@@ -76,6 +81,7 @@ struct Run {
     /// Their first position in a line of tiles side by side, and the positions that lie in the output.
     start: usize,
     len: usize,
+    image: usize,
     /// Row and column of their first output position.
     y: usize,
     x: usize,
@@ -99,10 +105,11 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
         let (pixels, rest) = buffer.split_at_mut(POINTS * layout.pixel_pitch);
         let (products, copy) = rest.split_at_mut(POINTS * layout.product_pitch);
         let constants = Constants::new::<T, S>(simd);
-        let tiles = self.first_row / grid.tile * grid.columns
-            ..(self.first_row + self.band_rows).div_ceil(grid.tile) * grid.columns;
-        for first in tiles.clone().step_by(layout.tiles) {
-            let chunk = Chunk { first, count: layout.tiles.min(tiles.end - first) };
+        let first_row = self.first_row / grid.tile;
+        let rows = (self.first_row + self.band_rows).div_ceil(grid.tile) - first_row;
+        let stack = Stack { images: self.sources.len(), first_row, rows, columns: grid.columns };
+        for first in (0..stack.tiles()).step_by(layout.tiles) {
+            let chunk = Chunk { stack, first, count: layout.tiles.min(stack.tiles() - first) };
             self.transform_source(simd, &constants, layout, chunk, pixels, copy);
             for row in (0..self.rows).step_by(GROUP_ROWS) {
                 let rows = GROUP_ROWS.min(self.rows - row);
@@ -129,20 +136,15 @@ impl<T: Element> Forward<'_, T> {
         pixels: &mut [T],
         copy: &mut [T],
     ) {
-        let planes = Planes {
-            pointer: self.source,
-            strides: self.source_strides,
-            channels: self.channels,
-            size: self.grid.source,
-        };
+        let images = Images { images: self.sources, channels: self.channels, size: self.grid.source };
         let points = Points { pointer: pixels.as_mut_ptr(), point_pitch: layout.pixel_pitch };
         let tiles = Tiles::of_source(self.grid, chunk, S::LANES);
         let place = |channel: usize, lane: usize| {
             let panel = lane - lane % width::<T, S>();
             panel * self.channels + channel * panel_width::<T, S>(chunk.count - panel) + lane - panel
         };
-        // SAFETY: the source has the plan's channels and size, and every point room for all channels and tiles.
-        unsafe { tiles.transform::<T, S, SIDE>(simd, constants, planes, copy, points, place) };
+        // SAFETY: the sources have the plan's channels and size, and every point room for all channels and tiles.
+        unsafe { tiles.transform::<T, S, SIDE>(simd, constants, images, copy, points, place) };
     }
 
     /// The products of a group of rows: `[point, row, tile]`.
@@ -194,7 +196,7 @@ impl<T: Element> Forward<'_, T> {
         products: &[T],
     ) {
         for lane in (0..chunk.count).step_by(S::LANES) {
-            let (runs, count) = self.runs::<M>(chunk.first + lane, S::LANES.min(chunk.count - lane));
+            let (runs, count) = self.runs::<M>(chunk.stack, chunk.first + lane, S::LANES.min(chunk.count - lane));
             for group_row in 0..rows {
                 let points = products[group_row * layout.tiles + lane..].as_ptr();
                 let mut sums = [[simd.splat(T::zero()); SIDE]; M];
@@ -229,15 +231,14 @@ impl<T: Element> Forward<'_, T> {
 
     /// The runs of `count` tiles from `first` on, and their number.
     #[inline(always)]
-    fn runs<const M: usize>(&self, first: usize, count: usize) -> ([Run; MAX_LANES], usize) {
-        let columns = self.grid.columns;
+    fn runs<const M: usize>(&self, stack: Stack, first: usize, count: usize) -> ([Run; MAX_LANES], usize) {
         let mut runs = [Run::default(); MAX_LANES];
         let (mut done, mut number) = (0, 0);
         while done < count {
-            let [tile_row, tile_column] = [(first + done) / columns, (first + done) % columns];
-            let tiles = (count - done).min(columns - tile_column);
+            let [image, tile_row, tile_column] = stack.place(first + done);
+            let tiles = (count - done).min(stack.columns - tile_column);
             let [y, x] = [tile_row * M, tile_column * M];
-            runs[number] = Run { start: done * M, len: (tiles * M).min(self.grid.output[1] - x), y, x };
+            runs[number] = Run { start: done * M, len: (tiles * M).min(self.grid.output[1] - x), image, y, x };
             number += 1;
             done += tiles;
         }
@@ -253,12 +254,15 @@ impl<T: Element> Forward<'_, T> {
         for run in runs {
             let y = run.y + i;
             if (self.first_row..self.first_row + self.band_rows).contains(&y) {
-                let place = row as isize * self.output_strides[0]
-                    + (y - self.first_row) as isize * self.output_strides[1]
-                    + run.x as isize * self.output_strides[2];
-                // SAFETY: the place and `len` positions from it lie in the band, and the line has them.
+                // SAFETY: a run lies in an image of the stack, whose bands are the outputs; the place and `len` positions from
+                // it lie in the band, and the line has them.
                 unsafe {
-                    self.write(simd, row, line.add(run.start), self.output.wrapping_offset(place), run.len);
+                    let Image { pointer, strides } = *self.outputs.get_unchecked(run.image);
+                    let place = row as isize * strides[0]
+                        + (y - self.first_row) as isize * strides[1]
+                        + run.x as isize * strides[2];
+                    let target = pointer.wrapping_offset(place);
+                    self.write(simd, row, line.add(run.start), (target, strides[2]), run.len);
                 }
             }
         }
@@ -267,8 +271,14 @@ impl<T: Element> Forward<'_, T> {
     /// # Safety
     /// `values` must be valid for reads of `len` elements, and `target` for reads and writes at as many positions.
     #[inline(always)]
-    unsafe fn write<S: Simd<T>>(&self, simd: S, row: usize, values: *const T, target: *mut T, len: usize) {
-        let stride = self.output_strides[2];
+    unsafe fn write<S: Simd<T>>(
+        &self,
+        simd: S,
+        row: usize,
+        values: *const T,
+        (target, stride): (*mut T, isize),
+        len: usize,
+    ) {
         let mut index = 0;
         // SAFETY: granted by the caller; a part of a vector goes through memory of its own.
         unsafe {

@@ -5,21 +5,16 @@
 use std::mem::MaybeUninit;
 
 use super::transforms::Constants;
-use super::{Chunk, SIDE, Winograd};
+use super::{Chunk, Image, MOST_TILES, SIDE, Winograd};
 use crate::Element;
 use crate::correlation::MAX_LANES;
 use crate::correlation::fill::{clear, copy};
 use crate::simd::Simd;
 
-/// The most tiles of a chunk.
-const MOST_TILES: usize = 64;
-
-/// Planes of pixels, one for each channel.
+/// Images of one size.
 #[derive(Clone, Copy)]
-pub(super) struct Planes<T> {
-    pub(super) pointer: *const T,
-    /// From a channel, a row and a column to the next.
-    pub(super) strides: [isize; 3],
+pub(super) struct Images<'a, T> {
+    pub(super) images: &'a [Image<*const T>],
     pub(super) channels: usize,
     /// Height and width.
     pub(super) size: [usize; 2],
@@ -32,11 +27,23 @@ pub(super) struct Points<T> {
     pub(super) point_pitch: usize,
 }
 
-/// The part of a plane that the tiles of a chunk meet, which is copied with zeros around it.
+/// Rows of an image that tiles of a chunk meet.
+#[derive(Clone, Copy, Default)]
+struct Section {
+    image: usize,
+    /// The first of them, which may lie in the padding.
+    top: isize,
+    rows: usize,
+}
+
+/// The parts of the images that the tiles of a chunk meet, which are copied with zeros around them, one below the other.
 pub(super) struct Tiles {
     count: usize,
-    /// Row and column of its first pixel.
-    origin: [isize; 2],
+    sections: [Section; MOST_TILES],
+    section_count: usize,
+    /// The column of their first pixels, which may lie in the padding.
+    left: isize,
+    /// Rows of the copy.
     rows: usize,
     /// From a row of the copy to the next: a tile is read by whole vectors.
     pitch: usize,
@@ -60,44 +67,53 @@ impl Tiles {
     #[inline(always)]
     fn new(grid: &Winograd, chunk: Chunk, lanes: usize, origin: [isize; 2], overlap: usize) -> Self {
         debug_assert!(chunk.count.next_multiple_of(lanes) <= MOST_TILES, "as many tiles as offsets");
-        let [rows, columns] = [chunk.rows(grid.columns), chunk.columns(grid.columns)];
+        let columns = chunk.columns();
         let pitch = grid.pitch(columns.len(), lanes);
+        let mut sections = [Section::default(); MOST_TILES];
+        let (mut section_count, mut end) = (0, 0);
         let mut offsets = [0; MOST_TILES];
         for (index, offset) in offsets.iter_mut().enumerate() {
-            let [row, column] = chunk.tile(grid.columns, index);
-            *offset = (((row - rows.start) * pitch + column - columns.start) * grid.tile) as isize;
+            let [image, row, column] = chunk.tile(index);
+            let top = origin[0] + (row * grid.tile) as isize;
+            if section_count == 0 || sections[section_count - 1].image != image {
+                sections[section_count] = Section { image, top, rows: 0 };
+                section_count += 1;
+            }
+            let section = &mut sections[section_count - 1];
+            let rows = (top - section.top) as usize + grid.tile + overlap;
+            end += rows - section.rows;
+            section.rows = rows;
+            *offset = ((end - grid.tile - overlap) * pitch + (column - columns.start) * grid.tile) as isize;
         }
-        let before = [rows.start, columns.start].map(|tiles| (tiles * grid.tile) as isize);
-        Self {
-            count: chunk.count,
-            origin: [origin[0] + before[0], origin[1] + before[1]],
-            rows: rows.len() * grid.tile + overlap,
-            pitch,
-            offsets,
-        }
+        let left = origin[1] + (columns.start * grid.tile) as isize;
+        Self { count: chunk.count, sections, section_count, left, rows: end, pitch, offsets }
     }
 
     /// Transforms the tiles of `N` × `N` pixels of all channels; the vector of tiles from `lane` on goes to
     /// `place(channel, lane)`.
     ///
     /// # Safety
-    /// The planes must be valid for reads, and `points` for writes of a vector at every place and point; the copy has
+    /// The images must be all of the stack and valid for reads, and `points` for writes of a vector at every place and point; the copy has
     /// [`Winograd::copy_len`] elements.
     #[inline(always)]
     pub(super) unsafe fn transform<T: Element, S: Simd<T>, const N: usize>(
         &self,
         simd: S,
         constants: &Constants<S::Vector>,
-        planes: Planes<T>,
+        images: Images<'_, T>,
         copied: &mut [T],
         points: Points<T>,
         place: impl Fn(usize, usize) -> usize,
     ) {
         let copied = copied[..self.rows * self.pitch].as_mut_ptr();
-        for channel in 0..planes.channels {
+        for channel in 0..images.channels {
             // SAFETY: granted by the caller; the tiles lie in the copy, whose rows are a vector longer than they need.
             unsafe {
-                self.copy(simd, planes, channel, copied);
+                let mut target = copied;
+                for section in &self.sections[..self.section_count] {
+                    self.copy(simd, images, *section, channel, target);
+                    target = target.add(section.rows * self.pitch);
+                }
                 for lane in (0..self.count).step_by(S::LANES) {
                     let target = points.pointer.add(place(channel, lane));
                     self.transform_vector::<T, S, N>(simd, constants, copied, lane, target, points.point_pitch);
@@ -109,25 +125,32 @@ impl Tiles {
     /// # Safety
     /// As for [`Self::transform`].
     #[inline(always)]
-    unsafe fn copy<T: Element, S: Simd<T>>(&self, simd: S, planes: Planes<T>, channel: usize, copied: *mut T) {
-        let [height, width] = planes.size.map(|size| size as isize);
-        let [channel_stride, row_stride, column_stride] = planes.strides;
-        let [top, first] = self.origin;
-        let left = (-first).clamp(0, self.pitch as isize) as usize;
-        let end = (width - first).clamp(left as isize, self.pitch as isize) as usize;
-        for row in 0..self.rows {
-            let y = top + row as isize;
-            // SAFETY: only pixels of the plane are read, and only `pitch` elements of a row are written.
+    unsafe fn copy<T: Element, S: Simd<T>>(
+        &self,
+        simd: S,
+        images: Images<'_, T>,
+        section: Section,
+        channel: usize,
+        copied: *mut T,
+    ) {
+        let [height, width] = images.size.map(|size| size as isize);
+        let left = (-self.left).clamp(0, self.pitch as isize) as usize;
+        let end = (width - self.left).clamp(left as isize, self.pitch as isize) as usize;
+        for row in 0..section.rows {
+            let y = section.top + row as isize;
+            // SAFETY: only pixels of the image are read, and only `pitch` elements of a row are written.
             unsafe {
+                let image = images.images.get_unchecked(section.image);
+                let [channel_stride, row_stride, column_stride] = image.strides;
                 let target = copied.add(row * self.pitch);
                 if !(0..height).contains(&y) || left == end {
                     clear(target, self.pitch);
                     continue;
                 }
-                let x = first + left as isize;
+                let x = self.left + left as isize;
                 let offset = channel as isize * channel_stride + y * row_stride + x * column_stride;
                 clear(target, left);
-                copy(simd, planes.pointer.wrapping_offset(offset), column_stride, target.add(left), end - left);
+                copy(simd, image.pointer.wrapping_offset(offset), column_stride, target.add(left), end - left);
                 clear(target.add(end), self.pitch - end);
             }
         }
