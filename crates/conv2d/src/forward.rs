@@ -1,11 +1,11 @@
 //! The forward pass.
 
-use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis, s};
-use tensor_ops::{Depthwise, Element, Isa, Start, Taps};
+use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4, Axis};
+use tensor_ops::{Correlation, Depthwise, Element, Isa, Start, Taps};
 
 use crate::config::NAME;
+use crate::correlated::Correlated;
 use crate::narrow::is_narrow;
-use crate::packed::pack_correlation;
 use crate::sizes::{Sizes, flat_size, for_each_task};
 use crate::{Conv2dConfig, Conv2dError, narrow, unrolled};
 
@@ -94,9 +94,9 @@ fn correlate<T: Element>(
         return depthwise(isa, sizes, weight, bias, bounds, input, output);
     }
     if let Some((sizes, input, output)) = flatten_pointwise(sizes, &input, &mut output) {
-        return correlate_bands(isa, &sizes, weight, bias, bounds, input, output);
+        return correlate_images(isa, &sizes, weight, bias, bounds, input, output);
     }
-    correlate_bands(isa, sizes, weight, bias, bounds, input, output)
+    correlate_images(isa, sizes, weight, bias, bounds, input, output)
 }
 
 /// Channels by themselves, each in one piece of work.
@@ -139,7 +139,7 @@ fn flatten_pointwise<'a, T: Element>(
     Some((sizes.flattened(), input, output))
 }
 
-fn correlate_bands<T: Element>(
+fn correlate_images<T: Element>(
     isa: Isa,
     sizes: &Sizes,
     weight: ArrayView4<'_, T>,
@@ -148,25 +148,8 @@ fn correlate_bands<T: Element>(
     input: ArrayView4<'_, T>,
     mut output: ArrayViewMut4<'_, T>,
 ) -> Result<(), Conv2dError> {
-    let Sizes { group_in, group_out, .. } = *sizes;
-    let (plan, packed) = pack_correlation(isa, sizes, weight.as_slice().unwrap_or_default(), &input.strides()[1..])?;
-    let mut tasks = Vec::with_capacity(sizes.batch * sizes.output[0].div_ceil(plan.band_rows()));
-    for (image, output) in input.outer_iter().zip(output.outer_iter_mut()) {
-        let mut rest = output;
-        for first_row in (0..sizes.output[0]).step_by(plan.band_rows()) {
-            let rows = plan.band_rows().min(sizes.output[0] - first_row);
-            let (band, following) = rest.split_at(Axis(1), rows);
-            rest = following;
-            tasks.push((image, first_row, band));
-        }
-    }
-    for_each_task(sizes.is_parallel(), tasks, |(image, first_row, mut band)| {
-        for (group, weights) in packed.iter().enumerate() {
-            let source = image.slice(s![group * group_in..(group + 1) * group_in, .., ..]);
-            let target = band.slice_mut(s![group * group_out..(group + 1) * group_out, .., ..]);
-            let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias[group * group_out..(group + 1) * group_out]));
-            plan.multiply(weights, source, first_row, start, bounds, target)?;
-        }
-        Ok(())
-    })
+    let weight = weight.as_slice().unwrap_or_default();
+    let kernels = Correlated::new(isa, sizes, weight, &input.strides()[1..], Correlation::new)?;
+    let images = input.outer_iter().zip(output.outer_iter_mut()).collect();
+    kernels.convolve_images(images, bias.map_or(Start::Zero, Start::Bias), bounds)
 }

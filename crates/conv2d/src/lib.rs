@@ -40,6 +40,7 @@
 
 mod backward;
 mod config;
+mod correlated;
 mod error;
 mod forward;
 mod inverted_residual;

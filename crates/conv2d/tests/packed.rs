@@ -21,6 +21,19 @@ fn configs() -> Vec<(Conv2dConfig, [usize; 2])> {
             Conv2dConfig { in_channels: 24, out_channels: 96, kernel: [5, 5], padding: same(5), ..base.clone() },
             [16, 16],
         ),
+        // Too few tiles for an image by itself.
+        (Conv2dConfig { in_channels: 26, out_channels: 48, kernel: [3, 3], padding: same(3), ..base.clone() }, [7, 7]),
+        (
+            Conv2dConfig {
+                in_channels: 48,
+                out_channels: 26,
+                kernel: [5, 5],
+                padding: same(5),
+                groups: 2,
+                ..base.clone()
+            },
+            [5, 4],
+        ),
         (Conv2dConfig { kernel: [3, 2], stride: [2, 3], ..base.clone() }, [15, 17]),
         (Conv2dConfig { kernel: [1, 1], stride: [2, 2], ..base.clone() }, [9, 8]),
         (Conv2dConfig { kernel: [3, 3], padding: same(3), groups: 2, ..base.clone() }, [6, 3]),
@@ -54,6 +67,16 @@ fn check<T: Element>(isa: Isa) {
             }
         }
         compare(&output, &expected, "output", &config, isa);
+
+        // Whole images, by themselves and stacked.
+        let plain = PackedConv2d::on(isa, &config, layer.weight.view(), [height, width], 3).unwrap();
+        let stacked = PackedConv2d::stacked_on(isa, &config, layer.weight.view(), [height, width], 3).unwrap();
+        for (packed, name) in [(plain, "images"), (stacked, "stacked images")] {
+            let mut output = Array4::<T>::from_elem(expected.raw_dim(), T::nan());
+            let pairs = images.outer_iter().zip(output.outer_iter_mut()).collect();
+            packed.convolve_images(pairs, Start::Bias(&bias)).unwrap();
+            compare(&output, &expected, name, &config, isa);
+        }
 
         // A second convolution on top of the first.
         let mut twice = output.clone();
