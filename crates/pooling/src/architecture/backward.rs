@@ -172,8 +172,7 @@ impl<T: Element> FeaturePooling<T> {
         let config = self.config();
         let (Some(convolution), Some(conv2d)) = (&self.convolution, config.convolution()?) else { return Ok(None) };
         let size = [config.input[1], config.input[2]];
-        let (stride, reducer) = (config.window().map_or(1, |window| window.stride), config.reducer);
-        let windows = TimeWindows { config: &conv2d, size, clips, windows, stride, reducer };
+        let windows = TimeWindows { config: &conv2d, size, clips, windows, reducer: config.reducer };
         Ok(Some(windows.backward(convolution, gradient, targets)?))
     }
 }

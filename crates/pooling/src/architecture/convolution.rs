@@ -7,7 +7,7 @@
 //! with zeros around the maps, and behind the end of a clip shorter than a window.
 
 use conv2d::Conv2dConfig;
-use ndarray::{Array1, Array2, Array4, Array5, ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, Axis, s};
+use ndarray::{Array1, Array2, Array4, Array5, ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, s};
 use rayon::prelude::*;
 use tensor_ops::{Element, Parameters, check_axis};
 
@@ -74,8 +74,6 @@ pub(super) struct TimeWindows<'a, T: Element> {
     pub(super) size: [usize; 2],
     pub(super) clips: &'a Clips<'a, T>,
     pub(super) windows: &'a Windows,
-    /// Frames from the start of a window to that of the next.
-    pub(super) stride: usize,
     /// What the outputs of the windows go to.
     pub(super) reducer: Reducer,
 }
@@ -111,21 +109,7 @@ impl<T: Element> TimeWindows<'_, T> {
         let weight = convolution.folded_weight();
         let bias = convolution.bias.as_standard_layout();
         let bias = bias.as_slice().unwrap_or_default();
-        let Some(unrolling) = self.unrolling() else {
-            self.images().forward(weight.view(), bias, &mut output)?;
-            return Ok(output);
-        };
-        let weights = unrolling.pack(matrix_of(&weight))?;
-        let mut rest = output.view_mut();
-        let mut tasks = Vec::with_capacity(self.clips.clips.len());
-        for (clip, rows) in self.clips.clips.iter().zip(&self.windows.clips) {
-            let output;
-            (output, rest) = rest.split_at(Axis(0), rows.len());
-            tasks.push((clip, &self.windows.frames[rows.clone()], output));
-        }
-        tasks.into_par_iter().try_for_each(|(clip, windows, output)| {
-            unrolling.forward(clip, windows, self.stride, &weights, bias, output)
-        })?;
+        self.images().forward(weight.view(), bias, &mut output)?;
         Ok(output)
     }
 

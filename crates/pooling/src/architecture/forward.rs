@@ -164,8 +164,8 @@ impl<T: Element> FeaturePooling<T> {
         let counts = windows.counts();
         if let (Some(convolution), Some(conv2d)) = (&self.convolution, config.convolution()?) {
             let size = [config.input[1], config.input[2]];
-            let (stride, reducer) = (config.window().map_or(1, |window| window.stride), config.reducer);
-            let of_time = TimeWindows { config: &conv2d, size, clips: &clips, windows: &windows, stride, reducer };
+            let reducer = config.reducer;
+            let of_time = TimeWindows { config: &conv2d, size, clips: &clips, windows: &windows, reducer };
             let rows = of_time.forward(convolution)?;
             return Ok((CowArray::from(rows), counts, First::Convolved(windows, clips)));
         }

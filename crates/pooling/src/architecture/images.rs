@@ -56,23 +56,14 @@ impl<T: Element> Images<'_, T> {
     ) -> Result<(), PoolingError> {
         let [height, width] = self.size;
         let kernels = self.config.out_channels;
-        let packed = PackedConv2d::new(self.config, weight, self.size, self.windows.frames.len())?;
-        let start = Start::Bias(bias);
+        let packed = PackedConv2d::stacked(self.config, weight, self.size, self.windows.frames.len())?;
         let images = self.images(0..self.clips.clips.len());
-        let mut tasks = Vec::new();
-        for (image, row) in
-            images.iter().zip(output.as_slice_mut().unwrap_or_default().chunks_exact_mut(kernels * height * width))
-        {
-            let mut rest = ArrayViewMut3::from_shape((kernels, height, width), row).expect("a row of the output");
-            for first in (0..height).step_by(packed.band_rows()) {
-                let band;
-                (band, rest) = rest.split_at(Axis(1), packed.band_rows().min(height - first));
-                tasks.push((image, first, band));
-            }
-        }
-        tasks
-            .into_par_iter()
-            .try_for_each(|(image, first, band)| packed.convolve_band(self.view(image), first, start, band))?;
+        let rows = output.as_slice_mut().unwrap_or_default().chunks_exact_mut(kernels * height * width);
+        let pairs = images.iter().zip(rows).map(|(image, row)| {
+            let output = ArrayViewMut3::from_shape((kernels, height, width), row).expect("a row of the output");
+            (self.view(image), output)
+        });
+        packed.convolve_images(pairs.collect(), Start::Bias(bias))?;
         for_each_part(output.as_slice_mut().unwrap_or_default(), vecmath::relu);
         Ok(())
     }

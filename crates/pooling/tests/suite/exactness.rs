@@ -14,8 +14,8 @@ const WINDOW: TemporalWindow = TemporalWindow { frames: 4, stride: 2 };
 const REDUCERS: [Reducer; 5] =
     [Reducer::Max, Reducer::Mean, Reducer::Sum, Reducer::TopKMean(3), Reducer::SoftmaxWeighted { sharpness: 1.5 }];
 
-/// All architectures with all reducers, with work for many threads, on small maps; and convolutions with many windows, and
-/// on maps too wide to be unrolled.
+/// All architectures with all reducers, with work for many threads, on small maps; and convolutions with many windows, with
+/// enough channels for tiles, and on maps too wide to be unrolled.
 fn configurations(windows: usize) -> Vec<FeaturePoolingConfig> {
     let dense = TemporalWindow { frames: 4, stride: 1 };
     let convolution = |window| Architecture::TimeDomain { window, kernels: 9, kernel: [3, 3] };
@@ -28,9 +28,11 @@ fn configurations(windows: usize) -> Vec<FeaturePoolingConfig> {
         (convolution(dense), vec![], vec![]),
     ];
     let architectures = architectures.map(|architecture| (architecture, [4, 6, 7])).into_iter();
+    let deep = Architecture::TimeDomain { window: WINDOW, kernels: 13, kernel: [3, 3] };
+    let deep = ((deep, vec![], vec![]), [7, 5, 6]);
     let wide = ((convolution(dense), vec![], vec![]), [2, 3, 18]);
     architectures
-        .chain([wide])
+        .chain([deep, wide])
         .flat_map(|((architecture, shared, hidden), input)| {
             REDUCERS.map(|reducer| FeaturePoolingConfig {
                 architecture,
