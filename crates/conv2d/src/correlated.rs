@@ -76,11 +76,12 @@ impl<T: Element> Correlated<T> {
         bounds: Option<[T; 2]>,
     ) -> Result<(), Conv2dError> {
         let is_parallel = self.sizes.is_parallel();
-        let together = self.plan.images_together();
-        if together > 1 && images.len() > 1 {
+        // As many as fill the products, and not more than leave work for all threads.
+        let most = self.plan.images_together().min(images.len().div_ceil(rayon::current_num_threads()));
+        if most > 1 {
             // Tasks of about equal size.
-            let most = images.len().div_ceil(images.len().div_ceil(together));
-            let tasks = images.chunks_mut(most).collect();
+            let together = images.len().div_ceil(images.len().div_ceil(most));
+            let tasks = images.chunks_mut(together).collect();
             return for_each_task(is_parallel, tasks, |images| self.convolve_together(images, start, bounds));
         }
         for_each_task(is_parallel, bands(images, self.plan.band_rows()), |(image, first_row, band)| {

@@ -71,7 +71,7 @@ fn is_on(value: Option<&OsStr>) -> Result<bool, TensorError> {
 const SIDE: usize = 6;
 
 /// With fewer channels, sums at the points are short beside their transforms.
-const MIN_CHANNELS: usize = 24;
+const MIN_CHANNELS: usize = 16;
 
 /// With fewer rows, so are those over channels.
 const MIN_ROWS: usize = 12;
@@ -97,8 +97,11 @@ const CHUNK_TILES: usize = 32;
 /// Bytes of the transformed pixels of a chunk beyond which it has fewer tiles.
 const CHUNK_BYTES: usize = 384 << 10;
 
-/// The most tiles that are transformed together: as many as serve the weights well, where pixels leave L2 in any case.
+/// The most tiles that are transformed together: where pixels leave L2 in any case, the weights are read for as many.
 const MOST_TILES: usize = 64;
+
+/// Bytes of the transformed pixels of [`MOST_TILES`] beyond which a chunk has fewer: the third-level cache is for the weights.
+const LARGE_CHUNK_BYTES: usize = 3 << 20;
 
 /// A grid of tiles over the output.
 #[derive(Clone, Debug)]
@@ -379,14 +382,14 @@ mod tests {
         let is_on = winograd_from_environment() == Ok(true);
         for isa in [Isa::Avx2, Isa::Avx512] {
             for kernel in [3, 5] {
-                assert_eq!(serves(isa, &taps(kernel, 16), 24, 12), is_on);
-                assert!(!serves(isa, &taps(kernel, 16), 23, 12) && !serves(isa, &taps(kernel, 16), 24, 11));
-                assert!(!serves(isa, &taps(kernel, 1), 24, 12), "one position in a tile");
+                assert_eq!(serves(isa, &taps(kernel, 16), 16, 12), is_on);
+                assert!(!serves(isa, &taps(kernel, 16), 15, 12) && !serves(isa, &taps(kernel, 16), 16, 11));
+                assert!(!serves(isa, &taps(kernel, 1), 16, 12), "one position in a tile");
             }
-            assert!(!serves(isa, &taps(4, 16), 24, 12));
-            assert!(!serves(isa, &Taps { stride: [2, 1], ..taps(3, 16) }, 24, 12));
-            assert!(!serves(isa, &Taps { rows: vec![0, 2, 4], ..taps(3, 16) }, 24, 12), "dilated");
+            assert!(!serves(isa, &taps(4, 16), 16, 12));
+            assert!(!serves(isa, &Taps { stride: [2, 1], ..taps(3, 16) }, 16, 12));
+            assert!(!serves(isa, &Taps { rows: vec![0, 2, 4], ..taps(3, 16) }, 16, 12), "dilated");
         }
-        assert!(!serves(Isa::Portable, &taps(3, 16), 24, 12));
+        assert!(!serves(Isa::Portable, &taps(3, 16), 16, 12));
     }
 }

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use super::pixels::{Images, Points, Tiles};
 use super::transforms::{Constants, POINTS};
-use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, Image, MOST_TILES, SIDE, Stack, Winograd};
+use super::{CHUNK_BYTES, CHUNK_TILES, Chunk, Image, LARGE_CHUNK_BYTES, MOST_TILES, SIDE, Stack, Winograd};
 use crate::Element;
 use crate::correlation::{MAX_LANES, Start};
 use crate::gemm::Matrix;
@@ -55,12 +55,13 @@ struct Layout {
 
 impl Layout {
     fn new<T>(grid: &Winograd, channels: usize, lanes: usize) -> Self {
-        let most = CHUNK_BYTES / (POINTS * channels.max(1) * size_of::<T>());
+        let tile_bytes = POINTS * channels.max(1) * size_of::<T>();
         // Chunks are whole tiles of columns on every instruction set.
-        let tiles = match most {
+        let tiles = match CHUNK_BYTES / tile_bytes {
             CHUNK_TILES.. => CHUNK_TILES,
             HALF_TILES.. => HALF_TILES.max(lanes),
-            _ => MOST_TILES,
+            _ if MOST_TILES * tile_bytes <= LARGE_CHUNK_BYTES => MOST_TILES,
+            _ => CHUNK_TILES,
         };
         Self {
             tiles,
