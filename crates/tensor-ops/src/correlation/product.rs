@@ -127,6 +127,9 @@ pub(crate) struct Product<'a, T> {
     buffer: &'a mut [T],
 }
 
+/// Offsets whose products are written out: what a loop does beside its multiply-adds is shared by them.
+const STEPS: usize = 4;
+
 /// A register tile: `M` rows of a panel at `N` vectors of positions.
 struct Tile<'a, T> {
     panel: *const T,
@@ -248,6 +251,35 @@ const fn most_vectors<T: Copy, S: Simd<T>>(rows: usize) -> usize {
     }
 }
 
+/// Adds to `sums` the products of `M` weights for each of `K` offsets with the vectors there.
+///
+/// # Safety
+/// The weights must be valid for reads of `M · K` elements, and every one of `pixels` plus every offset for a vector.
+#[inline(always)]
+unsafe fn add_products<T: Element, S: Simd<T>, const M: usize, const N: usize, const K: usize>(
+    simd: S,
+    sums: &mut [[S::Vector; N]; M],
+    weights: *const T,
+    pixels: [*const T; N],
+    offsets: &[isize; K],
+) {
+    for (k, &offset) in offsets.iter().enumerate() {
+        // SAFETY: granted by the caller.
+        unsafe {
+            let mut vectors = [simd.splat(T::zero()); N];
+            for v in 0..N {
+                vectors[v] = simd.load_ptr(pixels[v].offset(offset));
+            }
+            for m in 0..M {
+                let weight = simd.splat(*weights.add(k * M + m));
+                for v in 0..N {
+                    sums[m][v] = simd.mul_add(weight, vectors[v], sums[m][v]);
+                }
+            }
+        }
+    }
+}
+
 impl<T: Element> Tile<'_, T> {
     /// Chooses the tile compiled for the number of slots.
     ///
@@ -314,17 +346,13 @@ impl<T: Element> Tile<'_, T> {
                 }
             }
             let mut weights = self.panel;
-            for &offset in self.offsets {
-                let mut vectors = [simd.splat(T::zero()); N];
-                for v in 0..N {
-                    vectors[v] = simd.load_ptr(pixels[v].offset(offset));
-                }
-                for m in 0..M {
-                    let weight = simd.splat(*weights.add(m));
-                    for v in 0..N {
-                        sums[m][v] = simd.mul_add(weight, vectors[v], sums[m][v]);
-                    }
-                }
+            let (steps, rest) = self.offsets.as_chunks::<STEPS>();
+            for offsets in steps {
+                add_products(simd, &mut sums, weights, pixels, offsets);
+                weights = weights.add(STEPS * M);
+            }
+            for offset in rest {
+                add_products(simd, &mut sums, weights, pixels, std::array::from_ref(offset));
                 weights = weights.add(M);
             }
             if let Some([low, high]) = self.clamp {

@@ -347,6 +347,9 @@ fn transposed_height(isa: Isa, vectors: usize, left: usize) -> usize {
     }
 }
 
+/// Positions whose products are written out: what a loop does beside its multiply-adds is shared by them.
+const STEPS: usize = 4;
+
 /// `M` products with `N` vectors of gradient channels.
 struct RowsTile<'a, T> {
     pixels: *const T,
@@ -378,24 +381,50 @@ impl<T: Element> RowsTile<'_, T> {
             }
             let mut gradient = self.gradient;
             for i in 0..self.band_rows {
-                let first = i * self.row_step;
-                for position in first..first + self.width {
-                    let mut vectors = [simd.splat(T::zero()); N];
-                    for v in 0..N {
-                        vectors[v] = simd.load_ptr(gradient.add(v * S::LANES));
-                    }
-                    for m in 0..M {
-                        let pixel = simd.splat(*pixels[m].add(position));
-                        for v in 0..N {
-                            sums[m][v] = simd.mul_add(pixel, vectors[v], sums[m][v]);
-                        }
-                    }
+                let mut position = i * self.row_step;
+                for _ in 0..self.width / STEPS {
+                    add_products::<T, S, M, N, STEPS>(simd, &mut sums, &pixels, position, gradient);
+                    position += STEPS;
+                    gradient = gradient.add(STEPS * N * S::LANES);
+                }
+                for _ in 0..self.width % STEPS {
+                    add_products::<T, S, M, N, 1>(simd, &mut sums, &pixels, position, gradient);
+                    position += 1;
                     gradient = gradient.add(N * S::LANES);
                 }
             }
             for m in 0..M {
                 for v in 0..N {
                     simd.store_ptr(self.sums.add(m * self.sums_pitch + v * S::LANES), sums[m][v]);
+                }
+            }
+        }
+    }
+}
+
+/// Adds to `sums` the products of the pixels at `K` positions with the vectors of the gradient there.
+///
+/// # Safety
+/// Every one of `pixels` must be readable at `K` elements from `position`, and the gradient for `K · N` vectors.
+#[inline(always)]
+unsafe fn add_products<T: Element, S: Simd<T>, const M: usize, const N: usize, const K: usize>(
+    simd: S,
+    sums: &mut [[S::Vector; N]; M],
+    pixels: &[*const T; M],
+    position: usize,
+    gradient: *const T,
+) {
+    for k in 0..K {
+        // SAFETY: granted by the caller.
+        unsafe {
+            let mut vectors = [simd.splat(T::zero()); N];
+            for v in 0..N {
+                vectors[v] = simd.load_ptr(gradient.add((k * N + v) * S::LANES));
+            }
+            for m in 0..M {
+                let pixel = simd.splat(*pixels[m].add(position + k));
+                for v in 0..N {
+                    sums[m][v] = simd.mul_add(pixel, vectors[v], sums[m][v]);
                 }
             }
         }
