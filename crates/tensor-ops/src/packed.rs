@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
+use crate::gemm::tile;
 use crate::packed::buffer::AlignedBuffer;
-use crate::packed::kernel::{Origin, Rows, Target, VECTORS, product};
+use crate::packed::kernel::{Origin, Rows, Target, product};
 use crate::packed::lstm::{Backward, Forward};
 use crate::packed::pack::BlockCopy;
 use crate::simd::{Dispatch, Kernel, Simd};
@@ -233,17 +234,17 @@ macro_rules! impl_packed_kernels {
 
 impl_packed_kernels!(f32, f64);
 
-/// The elements in a vector of `isa`.
-fn lanes<T: Element>(isa: Isa) -> usize {
-    struct Lanes;
-    impl<T: Copy> Kernel<T> for Lanes {
-        type Output = usize;
+/// The elements in a vector of `isa`, and the columns of a panel.
+fn lanes_and_width<T: Element>(isa: Isa) -> (usize, usize) {
+    struct Sizes;
+    impl<T: Copy> Kernel<T> for Sizes {
+        type Output = (usize, usize);
         #[inline(always)]
-        fn run<S: Simd<T>>(self, _: S) -> usize {
-            S::LANES
+        fn run<S: Simd<T>>(self, _: S) -> Self::Output {
+            (S::LANES, tile::width::<T, S>())
         }
     }
-    T::dispatch_on(isa, Lanes)
+    T::dispatch_on(isa, Sizes)
 }
 
 /// The rows of a view, as the kernels take them.
@@ -281,7 +282,7 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, simd: S) {
-        debug_assert_eq!(self.matrix.width, VECTORS * S::LANES, "packed for these instructions");
+        debug_assert_eq!(self.matrix.width, tile::width::<T, S>(), "packed for these instructions");
         let origin = match self.start {
             ProductStart::Zero => Origin::Zero,
             ProductStart::Row(row) => Origin::Row(row.as_ptr()),

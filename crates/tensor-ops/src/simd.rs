@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::gemm::sums::{TilePanels, TileRows, add_products};
 use crate::{Element, TensorError};
 
 mod portable;
@@ -194,6 +195,25 @@ pub(crate) trait Simd<T: Copy>: Copy {
     /// Asks for the line of memory at `address` to be brought near the CPU. The address need not be valid.
     #[inline(always)]
     fn prefetch(self, _address: *const T) {}
+
+    /// Adds to `sums`, `R` rows of `V` vectors, the products of the rows with the panels, in rising order of the depth.
+    ///
+    /// `R` is at most 6 and `V` 1, 2 or 4; with 4 vectors, and panels of 2, `R` is at most 3.
+    ///
+    /// # Safety
+    /// The rows must be valid for reads of `R` × `depth` elements, the panels for `V` vectors at each depth.
+    #[expect(unsafe_code, reason = "kernels address tiles by pointer")]
+    #[inline(always)]
+    unsafe fn add_products<const R: usize, const V: usize>(
+        self,
+        sums: &mut [[Self::Vector; V]; R],
+        rows: TileRows<T>,
+        panels: TilePanels<T>,
+        depth: usize,
+    ) {
+        // SAFETY: granted by the caller.
+        unsafe { add_products(self, sums, rows, panels, depth) }
+    }
 
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

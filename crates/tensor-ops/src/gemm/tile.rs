@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::blocked::Matrix;
+use super::sums::{TilePanels, TileRows};
 use crate::Element;
 use crate::simd::{Kernel, LINE_BYTES, MAX_LANES, Simd};
 
@@ -18,7 +19,7 @@ const MOST_VECTORS: usize = 4;
 pub(crate) const MOST_WIDTH: usize = MOST_VECTORS * MAX_LANES;
 
 /// Vectors in a row of a whole tile: with [`MOST_ROWS`] of them, all sums stay in registers.
-const fn vectors<T: Copy, S: Simd<T>>() -> usize {
+pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
     // 512-bit registers come in 32, narrower ones in 16.
     if S::LANES * size_of::<T>() == 64 { 4 } else { 2 }
 }
@@ -50,10 +51,7 @@ pub(crate) fn row_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize
 /// What a tile multiplies.
 #[derive(Clone, Copy)]
 struct Operands<T> {
-    /// A: `a[r, k]` is at `a + r · a_row + k · a_depth`.
-    a: *const T,
-    a_row: isize,
-    a_depth: isize,
+    rows: TileRows<T>,
     /// The panel of B, `[depth, width]`.
     panel: *const T,
     width: usize,
@@ -149,11 +147,13 @@ impl<T: Element> Kernel<T> for Strip<T> {
             // SAFETY: made by `multiply_panel` alone, whose caller grants A, the panel and C; `edge` has room for every tile,
             // and with a β other than 0 it is filled first.
             unsafe {
-                let (a, a_row, a_depth) = match a {
-                    Rows::Strided { pointer, row: pitch } => (pointer.offset(row as isize * pitch), pitch, 1),
-                    Rows::Tiles(pointer) => (pointer.add(row * depth), 1, height as isize),
+                let rows = match a {
+                    Rows::Strided { pointer, row: pitch } => {
+                        TileRows::Strided { pointer: pointer.offset(row as isize * pitch), row: pitch }
+                    }
+                    Rows::Tiles(pointer) => TileRows::Packed(pointer.add(row * depth)),
                 };
-                let operands = Operands { a, a_row, a_depth, panel, width, depth };
+                let operands = Operands { rows, panel, width, depth };
                 let target = Matrix { pointer: c.at(row, 0), ..c };
                 if is_whole {
                     choose_width(simd, operands, update, target.pointer, c.row, height);
@@ -233,21 +233,15 @@ unsafe fn tile<T: Element, S: Simd<T>, const R: usize, const V: usize>(
     c: *mut T,
     c_row: isize,
 ) {
-    let Operands { mut a, a_row, a_depth, mut panel, depth, .. } = operands;
+    let Operands { rows, panel, depth, .. } = operands;
+    // What the next panel updates, of which no line follows another.
+    for row in 0..R {
+        simd.prefetch(c.cast_const().wrapping_offset(row as isize * c_row).wrapping_add(V * S::LANES));
+    }
     // SAFETY: the offsets stay inside the areas that the caller grants.
     unsafe {
         let mut sums = [[simd.splat(T::zero()); V]; R];
-        for _ in 0..depth {
-            let b: [S::Vector; V] = std::array::from_fn(|v| simd.load_ptr(panel.add(v * S::LANES)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let value = simd.splat(a.offset(row as isize * a_row).read());
-                for v in 0..V {
-                    sums[v] = simd.mul_add(value, b[v], sums[v]);
-                }
-            }
-            panel = panel.add(V * S::LANES);
-            a = a.wrapping_offset(a_depth);
-        }
+        simd.add_products(&mut sums, rows, TilePanels { first: panel, apart: 0 }, depth);
         let [alpha, beta] = [simd.splat(update.alpha), simd.splat(update.beta)];
         for (row, sums) in sums.iter().enumerate() {
             let c = c.offset(row as isize * c_row);

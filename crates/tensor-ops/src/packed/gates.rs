@@ -16,7 +16,7 @@ pub const OUTPUT_GATE: usize = 3;
 /// The order of gate values that the recurrent kernels work on.
 ///
 /// A recurrent matrix has four gates × units columns. With the four gates of as many units as a vector has lanes side by
-/// side, one panel of a [`PackedMatrix`] gives all four gates of these units, and a thread that has computed the panel
+/// side, neighbouring panels of a [`PackedMatrix`] give all four gates of these units, and a thread that has computed them
 /// can update their cells and hidden values at once. Units are padded with zeros to whole vectors.
 ///
 /// ```
@@ -37,7 +37,7 @@ pub struct GateLayout {
 impl GateLayout {
     /// The layout for `units` units and the instructions `isa`.
     pub fn new<T: Element>(isa: Isa, units: usize) -> Self {
-        Self { units, lanes: lanes::<T>(isa), isa }
+        Self { units, lanes: lanes_and_width::<T>(isa).0, isa }
     }
 
     /// The instructions that the layout serves.

@@ -10,19 +10,23 @@ use std::mem::MaybeUninit;
 
 use crate::Element;
 use crate::gemm::pack::copy_column;
-use crate::gemm::tile::{MOST_ROWS, row_tiles};
-use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::gemm::sums::{TilePanels, TileRows};
+use crate::gemm::tile::{MOST_ROWS, MOST_WIDTH, row_tiles, vectors, width};
+use crate::simd::{Kernel, Simd};
 
-/// Vectors in a row of a panel.
-pub(crate) const VECTORS: usize = 4;
-/// Bytes of a panel's part that stays in the first-level cache while row tiles pass over it.
-const PANEL_BYTES: usize = 24 * 1024;
+/// Bytes of a panel's part that tiles of rows pass over one after the other, about those of the first-level cache.
+const PANEL_BYTES: usize = 32 * 1024;
 /// Bytes of the rows of A that are copied into tile order, to stay in the second-level cache.
 const ROWS_BYTES: usize = 96 * 1024;
-/// How far ahead, in bytes, a panel is fetched that a single tile streams through.
-const FETCHED_AHEAD: usize = 2048;
+/// With no more rows than this, a tile takes two panels at a time where the sums of one are too few: each waits for the
+/// multiply-add before it.
+const PAIR_ROWS: usize = 3;
 /// With no more rows than this, rows of A are read where they are.
-pub(crate) const DIRECT_ROWS: usize = 12;
+pub(crate) const DIRECT_ROWS: usize = 16;
+/// With no more columns than this, so few that a copy is not read often.
+const DIRECT_COLUMNS: usize = 128;
+/// Rows of A, read where they are, that a panel is multiplied with before the next one.
+const BLOCK_ROWS: usize = 48;
 
 /// Rows of A: `row(r)[k]` is at `pointer + r · row_stride + k · depth_stride`.
 #[derive(Clone, Copy)]
@@ -54,18 +58,9 @@ pub(crate) enum Origin<T> {
     Output,
 }
 
-/// Rows of a tile that keep every sum in a register.
-const fn tile_rows<T, S: Simd<T>>() -> usize
-where
-    T: Copy,
-{
-    // 512-bit registers come in 32, narrower ones in 16.
-    if S::LANES * size_of::<T>() == 64 { 6 } else { 3 }
-}
-
 /// Depth of a panel's part that stays in the first-level cache.
 const fn depth_block<T: Copy, S: Simd<T>>() -> usize {
-    PANEL_BYTES / (VECTORS * S::LANES * size_of::<T>())
+    PANEL_BYTES / (width::<T, S>() * size_of::<T>())
 }
 
 /// C = origin + A·B for the consecutive panels from `panels`, of which the last may be wider than C.
@@ -102,7 +97,7 @@ impl<T: Element> Kernel<T> for Panels<T> {
         let Self { a, panels, origin, c } = self;
         // SAFETY: made by `product` alone, whose caller grants it.
         unsafe {
-            if a.rows <= DIRECT_ROWS {
+            if a.depth_stride == 1 && (a.rows <= DIRECT_ROWS || c.columns <= DIRECT_COLUMNS) {
                 product_direct(simd, a, panels, origin, c);
             } else {
                 product_copied(simd, a, panels, origin, c);
@@ -111,7 +106,7 @@ impl<T: Element> Kernel<T> for Panels<T> {
     }
 }
 
-/// [`product`] that reads the rows of A in place: each panel is streamed once.
+/// [`product`] that reads the rows of A in place, their elements side by side.
 ///
 /// # Safety
 /// As [`product`].
@@ -123,35 +118,47 @@ unsafe fn product_direct<T: Element, S: Simd<T>>(
     origin: Origin<T>,
     c: Target<T>,
 ) {
-    let width = VECTORS * S::LANES;
-    let tiles = a.rows.div_ceil(tile_rows::<T, S>());
-    let block = if tiles == 1 { a.depth } else { depth_block::<T, S>() };
-    for (index, column) in (0..c.columns).step_by(width).enumerate() {
+    for first in (0..a.rows).step_by(BLOCK_ROWS) {
+        let rows = BLOCK_ROWS.min(a.rows - first);
+        // SAFETY: these rows lie in A and in C.
+        unsafe {
+            let a = Rows { pointer: a.pointer.offset(first as isize * a.row_stride), rows, ..a };
+            let c = Target { pointer: c.pointer.offset(first as isize * c.row_stride), ..c };
+            block_direct(simd, a, panels, origin, c);
+        }
+    }
+}
+
+/// [`product_direct`] for a block of rows: each panel is streamed once.
+///
+/// # Safety
+/// As [`product`].
+#[inline(always)]
+unsafe fn block_direct<T: Element, S: Simd<T>>(simd: S, a: Rows<T>, panels: *const T, origin: Origin<T>, c: Target<T>) {
+    let (width, block) = (width::<T, S>(), depth_block::<T, S>());
+    let pairs = a.rows <= PAIR_ROWS && vectors::<T, S>() == 2 && c.column_stride == 1;
+    let mut column = 0;
+    while column < c.columns {
+        let panel_count = if pairs && column + 2 * width <= c.columns { 2 } else { 1 };
         let mut origin = origin;
-        let mut k = 0;
-        while k < a.depth {
+        for k in (0..a.depth).step_by(block) {
             let depth = block.min(a.depth - k);
-            for (tile, (first, rows)) in row_tiles(a.rows, tile_rows::<T, S>()).enumerate() {
+            for (first, rows) in row_tiles(a.rows, MOST_ROWS) {
                 // SAFETY: the offsets stay inside the areas that the caller grants.
                 unsafe {
-                    let panel = panels.add((index * a.depth + k) * width);
-                    let tile_a = Tile {
-                        pointer: a.pointer.offset(first as isize * a.row_stride + k as isize * a.depth_stride),
-                        row_stride: a.row_stride,
-                        depth_stride: a.depth_stride,
-                        panel,
+                    let pointer = a.pointer.offset(first as isize * a.row_stride + k as isize);
+                    let tile = Tile {
+                        rows: TileRows::Strided { pointer, row: a.row_stride },
+                        panels: TilePanels { first: panels.add(column * a.depth + k * width), apart: a.depth * width },
+                        panel_count,
                         depth,
-                        fetch: match tiles {
-                            1 => Fetch { pointer: panel.wrapping_add(FETCHED_AHEAD / size_of::<T>()), step: width },
-                            _ => Fetch::part(panel.wrapping_add(depth * width), depth, width, tile, tiles),
-                        },
                     };
-                    tile_at(simd, rows, tile_a, origin, c, first, column);
+                    tile_at(simd, rows, tile, origin, c, first, column);
                 }
             }
             origin = Origin::Output;
-            k += depth;
         }
+        column += panel_count * width;
     }
 }
 
@@ -167,9 +174,8 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
     origin: Origin<T>,
     c: Target<T>,
 ) {
-    let width = VECTORS * S::LANES;
-    let depth_block = depth_block::<T, S>();
-    let rows_block = ROWS_BYTES / size_of::<T>() / depth_block / tile_rows::<T, S>() * tile_rows::<T, S>();
+    let (width, depth_block) = (width::<T, S>(), depth_block::<T, S>());
+    let rows_block = ROWS_BYTES / size_of::<T>() / depth_block / MOST_ROWS * MOST_ROWS;
     let mut copy = MaybeUninit::<[u64; ROWS_BYTES / 8]>::uninit();
     let copy: *mut T = copy.as_mut_ptr().cast();
 
@@ -182,21 +188,16 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
             // `depth_block` elements.
             unsafe {
                 let source = a.pointer.offset(row as isize * a.row_stride + k as isize * a.depth_stride);
-                copy_rows::<T, S>(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
-                let tiles = rows_here.div_ceil(tile_rows::<T, S>());
-                for (index, column) in (0..c.columns).step_by(width).enumerate() {
-                    let panel = panels.add((index * a.depth + k) * width);
-                    let next = panel.wrapping_add(a.depth * width);
-                    for (tile, (first, rows)) in row_tiles(rows_here, tile_rows::<T, S>()).enumerate() {
-                        let tile_a = Tile {
-                            pointer: copy.add(first * depth),
-                            row_stride: 1,
-                            depth_stride: rows as isize,
-                            panel,
+                copy_rows(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
+                for column in (0..c.columns).step_by(width) {
+                    for (first, rows) in row_tiles(rows_here, MOST_ROWS) {
+                        let tile = Tile {
+                            rows: TileRows::Packed(copy.add(first * depth)),
+                            panels: TilePanels { first: panels.add(column * a.depth + k * width), apart: 0 },
+                            panel_count: 1,
                             depth,
-                            fetch: Fetch::part(next, depth, width, tile, tiles),
                         };
-                        tile_at(simd, rows, tile_a, origin, c, row + first, column);
+                        tile_at(simd, rows, tile, origin, c, row + first, column);
                     }
                 }
             }
@@ -209,19 +210,19 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
 /// # Safety
 /// `a` must be valid for reads, and `target` for writes of `a.rows · a.depth` elements.
 #[inline(always)]
-unsafe fn copy_rows<T: Element, S: Simd<T>>(a: Rows<T>, target: *mut T) {
+unsafe fn copy_rows<T: Element>(a: Rows<T>, target: *mut T) {
     // SAFETY: the offsets stay inside the areas that the caller grants.
     unsafe {
         if a.row_stride == 1 {
             // Neighbours in memory are rows: read each depth once, over all tiles.
             for k in 0..a.depth {
                 let source = a.pointer.offset(k as isize * a.depth_stride);
-                for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
+                for (first, rows) in row_tiles(a.rows, MOST_ROWS) {
                     copy_column(source.add(first), 1, rows, target.add(first * a.depth + k * rows));
                 }
             }
         } else {
-            for (first, rows) in row_tiles(a.rows, tile_rows::<T, S>()) {
+            for (first, rows) in row_tiles(a.rows, MOST_ROWS) {
                 let source = a.pointer.offset(first as isize * a.row_stride);
                 for k in 0..a.depth {
                     let source = source.offset(k as isize * a.depth_stride);
@@ -235,28 +236,11 @@ unsafe fn copy_rows<T: Element, S: Simd<T>>(a: Rows<T>, target: *mut T) {
 /// The operands of a tile.
 #[derive(Clone, Copy)]
 struct Tile<T> {
-    pointer: *const T,
-    row_stride: isize,
-    depth_stride: isize,
-    panel: *const T,
+    rows: TileRows<T>,
+    panels: TilePanels<T>,
+    /// The panels that it takes: two, or one.
+    panel_count: usize,
     depth: usize,
-    fetch: Fetch<T>,
-}
-
-/// What a tile fetches of the panels while it is computed; it may lie beyond their end.
-#[derive(Clone, Copy)]
-struct Fetch<T> {
-    pointer: *const T,
-    /// Elements for each row of the panel that the tile reads, at most two lines.
-    step: usize,
-}
-
-impl<T> Fetch<T> {
-    /// Part `tile` of `tiles` of the `depth` rows of a panel from `next`, which is used when all of these tiles are done.
-    #[inline(always)]
-    fn part(next: *const T, depth: usize, width: usize, tile: usize, tiles: usize) -> Self {
-        Self { pointer: next.wrapping_add(tile * depth * width / tiles), step: width.div_ceil(tiles) }
-    }
 }
 
 /// Computes the tile of C at (`row`, `column`), through memory of its own where C has no whole panel there.
@@ -273,7 +257,7 @@ unsafe fn tile_at<T: Element, S: Simd<T>>(
     row: usize,
     column: usize,
 ) {
-    let width = VECTORS * S::LANES;
+    let width = a.panel_count * width::<T, S>();
     // SAFETY: the offsets stay inside the areas that the caller grants.
     unsafe {
         let pointer = c.pointer.offset(row as isize * c.row_stride + column as isize * c.column_stride);
@@ -304,8 +288,8 @@ impl<T: Element> Kernel<T> for EdgeTile<T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         let Self { rows, a, origin, c } = self;
-        let width = VECTORS * S::LANES;
-        let mut whole = [T::zero(); MOST_ROWS * VECTORS * MAX_LANES];
+        let width = width::<T, S>();
+        let mut whole = [T::zero(); MOST_ROWS * MOST_WIDTH];
         // SAFETY: made by `tile_at` alone, whose caller grants it; `whole` has room for `rows` rows.
         unsafe {
             read_edge(&mut whole, width, rows, origin, c);
@@ -350,7 +334,7 @@ unsafe fn write_edge<T: Element>(whole: &[T], width: usize, rows: usize, c: Targ
     }
 }
 
-/// Chooses the tile compiled for `rows`.
+/// Chooses the tile compiled for `rows` and the panels that it takes.
 ///
 /// # Safety
 /// As [`tile_of`].
@@ -363,37 +347,62 @@ unsafe fn tile<T: Element, S: Simd<T>>(
     c: *mut T,
     row_stride: isize,
 ) {
-    // SAFETY: granted by the caller.
+    // SAFETY: granted by the caller; two panels are those of a few rows, and of 2 vectors each.
     unsafe {
-        match rows {
-            1 => tile_of::<T, S, 1>(simd, a, origin, c, row_stride),
-            2 => tile_of::<T, S, 2>(simd, a, origin, c, row_stride),
-            3 => tile_of::<T, S, 3>(simd, a, origin, c, row_stride),
-            // Only 512-bit registers have tiles this high; elsewhere the branch is removed.
-            _ if tile_rows::<T, S>() < 4 => {}
-            4 => tile_of::<T, S, 4>(simd, a, origin, c, row_stride),
-            5 => tile_of::<T, S, 5>(simd, a, origin, c, row_stride),
-            _ => tile_of::<T, S, 6>(simd, a, origin, c, row_stride),
+        match (rows, a.panel_count, const { vectors::<T, S>() }) {
+            (_, _, 4) => tile_of_rows::<T, S, 4>(simd, rows, a, origin, c, row_stride),
+            (_, 1, _) => tile_of_rows::<T, S, 2>(simd, rows, a, origin, c, row_stride),
+            (1, ..) => tile_of::<T, S, 1, 4>(simd, a, origin, c, row_stride),
+            (2, ..) => tile_of::<T, S, 2, 4>(simd, a, origin, c, row_stride),
+            _ => tile_of::<T, S, 3, 4>(simd, a, origin, c, row_stride),
         }
     }
 }
 
-/// `R` rows of a whole panel: every sum stays in a register over the depth.
+/// # Safety
+/// As [`tile_of`].
+#[inline(always)]
+unsafe fn tile_of_rows<T: Element, S: Simd<T>, const V: usize>(
+    simd: S,
+    rows: usize,
+    a: Tile<T>,
+    origin: Origin<T>,
+    c: *mut T,
+    row_stride: isize,
+) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        match rows {
+            1 => tile_of::<T, S, 1, V>(simd, a, origin, c, row_stride),
+            2 => tile_of::<T, S, 2, V>(simd, a, origin, c, row_stride),
+            3 => tile_of::<T, S, 3, V>(simd, a, origin, c, row_stride),
+            4 => tile_of::<T, S, 4, V>(simd, a, origin, c, row_stride),
+            5 => tile_of::<T, S, 5, V>(simd, a, origin, c, row_stride),
+            _ => tile_of::<T, S, 6, V>(simd, a, origin, c, row_stride),
+        }
+    }
+}
+
+/// `R` rows of `V` vectors: every sum stays in a register over the depth.
 ///
 /// # Safety
-/// `a` must be valid for reads of `R` × `depth` elements, the panel for whole rows over the depth, `c` for reads and
-/// writes of `R` whole rows, and the row of `origin` for reads of one whole row.
+/// The rows must be valid for reads of `R` × `depth` elements, the panels for `V` vectors at each depth, `c` for reads and
+/// writes of `R` rows of `V` vectors, and the row of `origin` for reads of `V` vectors.
 #[inline(always)]
-unsafe fn tile_of<T: Element, S: Simd<T>, const R: usize>(
+unsafe fn tile_of<T: Element, S: Simd<T>, const R: usize, const V: usize>(
     simd: S,
     a: Tile<T>,
     origin: Origin<T>,
     c: *mut T,
     row_stride: isize,
 ) {
+    // What the next panel adds to or writes, of which no line follows another.
+    for row in 0..R {
+        simd.prefetch(c.cast_const().wrapping_offset(row as isize * row_stride).wrapping_add(V * S::LANES));
+    }
     // SAFETY: the offsets stay inside the areas that the caller grants.
     unsafe {
-        let mut sums = [[simd.splat(T::zero()); VECTORS]; R];
+        let mut sums = [[simd.splat(T::zero()); V]; R];
         match origin {
             Origin::Zero => {}
             Origin::Row(values) => {
@@ -411,25 +420,7 @@ unsafe fn tile_of<T: Element, S: Simd<T>, const R: usize>(
                 }
             }
         }
-        let mut panel = a.panel;
-        let mut column = a.pointer;
-        let mut fetch = a.fetch.pointer;
-        for _ in 0..a.depth {
-            // One vector of B at a time: with all of them, the sums do not fit into 16 registers.
-            let values: [S::Vector; R] =
-                std::array::from_fn(|row| simd.splat(column.offset(row as isize * a.row_stride).read()));
-            simd.prefetch(fetch);
-            simd.prefetch(fetch.wrapping_add(a.fetch.step / 2));
-            fetch = fetch.wrapping_add(a.fetch.step);
-            for v in 0..VECTORS {
-                let b = simd.load_ptr(panel.add(v * S::LANES));
-                for (sums, &value) in sums.iter_mut().zip(&values) {
-                    sums[v] = simd.mul_add(value, b, sums[v]);
-                }
-            }
-            panel = panel.add(VECTORS * S::LANES);
-            column = column.wrapping_offset(a.depth_stride);
-        }
+        simd.add_products(&mut sums, a.rows, a.panels, a.depth);
         for (row, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 simd.store_ptr(c.offset(row as isize * row_stride).add(v * S::LANES), sum);

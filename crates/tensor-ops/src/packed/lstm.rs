@@ -8,8 +8,8 @@
 //! c = f∘c' + i∘g                o = σ(xₒ + Wₒ h' + pₒ∘c)         h = o∘tanh(c)
 //! ```
 //!
-//! h' and c' are the values of the previous step. A panel of the recurrent matrix holds the four gates of the same units,
-//! so a thread that has multiplied the panel updates these units while their gates are in its cache.
+//! h' and c' are the values of the previous step. Neighbouring panels of the recurrent matrix hold the four gates of the
+//! same units, so a thread that has multiplied them updates these units while their gates are in its cache.
 
 #![expect(unsafe_code, reason = "the kernels address gates and states by pointer")]
 
@@ -128,7 +128,7 @@ pub(super) fn check_units<T: Element>(
     peepholes: Option<&[T]>,
 ) -> Result<(), TensorError> {
     check_axis(operation, "gates of the recurrent matrix", GATES * units, gates)?;
-    let lanes = recurrent.width / VECTORS;
+    let (lanes, _) = lanes_and_width::<T>(recurrent.isa);
     check_axis(operation, "units with their padding", units.next_multiple_of(lanes), units)?;
     peepholes.map_or(Ok(()), |peepholes| check_axis(operation, "peepholes", PEEPHOLES * units, peepholes.len()))
 }
@@ -157,7 +157,7 @@ fn check_rows<T: Element>(
 
 /// Computes the units from `unit`, which are those of the views, in `parts` parts.
 fn forward_parts<T: Element>(step: LstmStep<'_, T>, unit: usize, parts: usize) {
-    let lanes = step.recurrent.width / VECTORS;
+    let (lanes, _) = lanes_and_width::<T>(step.recurrent.isa);
     let groups = step.hidden.ncols() / lanes;
     if parts > 1 && groups > 1 {
         let units = (groups * (parts / 2) / parts).max(1) * lanes;
@@ -200,20 +200,21 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         let Self { mut step, unit } = self;
-        debug_assert_eq!(step.recurrent.width, VECTORS * S::LANES, "packed for these instructions");
+        debug_assert_eq!(step.recurrent.width, tile::width::<T, S>(), "packed for these instructions");
         let groups = step.hidden.ncols() / S::LANES;
         let hidden = rows_of(&step.previous_hidden);
         let gates = target_of(&mut step.gates);
-        // Few rows: one panel at a time, its gates still in the first-level cache. Many rows: all panels, so that copied
-        // rows of h' serve them all.
+        // Few rows: a vector of units at a time, its gates still in the first-level cache. Many rows: all units, so that
+        // copied rows of h' serve them all.
         let at_once = if hidden.rows <= DIRECT_ROWS { 1 } else { groups };
+        let gates_of_vector = GATES * S::LANES;
         for first in (0..groups).step_by(at_once) {
-            let columns = at_once * GATES * S::LANES;
             // SAFETY: `lstm_step` checked the shapes and the strides; the views were split at whole panels.
             unsafe {
-                let part = Target { pointer: gates.pointer.add(first * GATES * S::LANES), columns, ..gates };
-                let panels = step.recurrent.panels_from(unit / S::LANES + first);
-                product(simd, hidden, panels, Origin::Output, part);
+                let pointer = gates.pointer.add(first * gates_of_vector);
+                let part = Target { pointer, columns: at_once * gates_of_vector, ..gates };
+                let panel = (unit / S::LANES + first) * gates_of_vector / step.recurrent.width;
+                product(simd, hidden, step.recurrent.panels_from(panel), Origin::Output, part);
                 for row in 0..hidden.rows {
                     for group in first..first + at_once {
                         update_units::<T, S>(simd, &mut step, unit, row, group);
@@ -323,7 +324,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
         let Self { mut step, panels } = self;
-        debug_assert_eq!(step.recurrent.width, VECTORS * S::LANES, "packed for these instructions");
+        debug_assert_eq!(step.recurrent.width, tile::width::<T, S>(), "packed for these instructions");
         let unit = panels.start * step.recurrent.width;
         // SAFETY: `lstm_step_backward` checked the shapes and the strides; the views were split at whole panels.
         unsafe {

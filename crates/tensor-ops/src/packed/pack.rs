@@ -5,7 +5,6 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::kernel::VECTORS;
 use super::*;
 use crate::simd::LINE_BYTES;
 
@@ -40,7 +39,7 @@ impl<T: Element> PackedMatrix<T> {
     /// beyond the source, [`TensorError::InvalidOption`] if a run is longer than its padded length.
     pub fn from_runs(isa: Isa, source: ArrayView2<'_, T>, rows: &[Run], columns: &[Run]) -> Result<Self, TensorError> {
         let (depth, column_count) = packed_shape(source, rows, columns)?;
-        let width = VECTORS * lanes::<T>(isa);
+        let (_, width) = lanes_and_width::<T>(isa);
         let panel_length = depth * width;
         let mut panels = AlignedBuffer::zeros(column_count.div_ceil(width) * panel_length);
         let firsts = firsts(columns);
@@ -78,14 +77,14 @@ pub fn multiply_unpacked<T: Element>(
     if a.nrows() == 0 {
         return Ok(());
     }
-    let width = VECTORS * lanes::<T>(isa);
+    let (_, width) = lanes_and_width::<T>(isa);
     let once = Once { isa, a, source, rows, columns, firsts: &firsts(columns), depth, width };
     once.parts(start, c, 0, parts(once.a.nrows(), depth, column_count));
     Ok(())
 }
 
-/// Panels that are packed at a time where a matrix is used once.
-const PANELS_AT_ONCE: usize = 4;
+/// Bytes of the panels that are packed at a time where a matrix is used once: half of a second-level cache of 512 KiB.
+const BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// A product with a matrix that is used once.
 struct Once<'a, T> {
@@ -119,7 +118,8 @@ impl<T: Element> Once<'_, T> {
     /// Computes the packed columns from `first`, which are those of `c`.
     fn part(&self, mut start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, mut first: usize) {
         let panel_length = self.depth * self.width;
-        let at_once = PANELS_AT_ONCE.min(c.ncols().div_ceil(self.width));
+        let most = (BYTES_AT_ONCE / (panel_length * size_of::<T>())).max(1);
+        let at_once = most.min(c.ncols().div_ceil(self.width));
         let is_padded = self.rows.iter().chain(self.columns).any(|run| run.length < run.padded);
         let mut matrix = PackedMatrix {
             panels: AlignedBuffer::zeros(at_once * panel_length),
@@ -246,6 +246,8 @@ pub(crate) struct BlockCopy<'a, T> {
 
 /// How far ahead, in bytes, columns are fetched that are read side by side.
 const FETCHED_AHEAD: usize = 512;
+/// How many rows ahead a row is fetched, of which a panel has a line or two.
+const FETCHED_ROWS: isize = 16;
 
 impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
     type Output = ();
@@ -259,9 +261,16 @@ impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
         // SAFETY: the source offsets are those of elements of `block`; the room of the target was checked.
         unsafe {
             if column_stride == 1 {
+                let whole_columns = columns / S::LANES * S::LANES;
                 for row in 0..rows {
-                    let source = source.offset(row as isize * row_stride);
-                    std::ptr::copy_nonoverlapping(source, target.add(row * width), columns);
+                    let (source, target) = (source.offset(row as isize * row_stride), target.add(row * width));
+                    simd.prefetch(source.wrapping_offset(FETCHED_ROWS * row_stride));
+                    for column in (0..whole_columns).step_by(S::LANES) {
+                        simd.store_ptr(target.add(column), simd.load_ptr(source.add(column)));
+                    }
+                    for column in whole_columns..columns {
+                        target.add(column).write(source.add(column).read());
+                    }
                 }
                 return;
             }

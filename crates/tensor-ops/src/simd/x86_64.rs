@@ -5,6 +5,11 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
+use crate::gemm::sums::{TilePanels, TileRows};
+
+mod products;
+
+use products::{Operands, products_f32, products_f64};
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -89,6 +94,7 @@ macro_rules! impl_simd {
         scale_exp2: |$token_value:ident, $significand:ident, $power:ident| $scale:expr,
         and: $and:ident, andnot: $andnot:ident, or: $or:ident,
         $(transpose: $transpose:ident,)?
+        $(products: $products:ident,)?
     ) => {
         impl Simd<$element> for $token {
             type Vector = $vector;
@@ -130,6 +136,32 @@ macro_rules! impl_simd {
                 ) {
                     // SAFETY: as above; the caller grants reads and writes.
                     unsafe { $transpose(source, offset, target, target_stride) }
+                }
+            )?
+            $(
+                #[inline(always)]
+                unsafe fn add_products<const R: usize, const V: usize>(
+                    self,
+                    sums: &mut [[$vector; V]; R],
+                    rows: TileRows<$element>,
+                    panels: TilePanels<$element>,
+                    depth: usize,
+                ) {
+                    let sums = sums.as_mut_ptr().cast();
+                    let panels = [panels.first, panels.first.wrapping_add(panels.apart)];
+                    // SAFETY: the token exists, so the CPU has the instructions; the caller grants the reads.
+                    unsafe {
+                        match rows {
+                            TileRows::Packed(a) => {
+                                let row = size_of::<$element>() as isize;
+                                $products::<R, V, R>(Operands { a, row, panels, depth }, sums);
+                            }
+                            TileRows::Strided { pointer: a, row } => {
+                                let row = row * size_of::<$element>() as isize;
+                                $products::<R, V, 1>(Operands { a, row, panels, depth }, sums);
+                            }
+                        }
+                    }
                 }
             )?
             #[inline(always)]
@@ -223,6 +255,7 @@ impl_simd! {
     },
     and: _mm256_and_ps, andnot: _mm256_andnot_ps, or: _mm256_or_ps,
     transpose: transpose_8x8,
+    products: products_f32,
 }
 
 impl_simd! {
@@ -243,6 +276,7 @@ impl_simd! {
         _mm256_mul_pd(scaled, Simd::<f64>::exp2_integral(token, _mm256_sub_pd(n, half)))
     },
     and: _mm256_and_pd, andnot: _mm256_andnot_pd, or: _mm256_or_pd,
+    products: products_f64,
 }
 
 impl_simd! {
