@@ -13,7 +13,6 @@ use crate::{Element, Isa, TensorError, check_axis, with_scratch};
 
 mod blocked;
 pub(crate) mod pack;
-pub(crate) mod sums;
 pub(crate) mod tile;
 
 pub(crate) use blocked::{Matrix, Product};

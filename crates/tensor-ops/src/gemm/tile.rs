@@ -7,8 +7,8 @@
 use std::mem::MaybeUninit;
 
 use super::blocked::Matrix;
-use super::sums::{TilePanels, TileRows};
 use crate::Element;
+use crate::simd::products::{TilePanels, TileRows, vectors};
 use crate::simd::{Kernel, LINE_BYTES, MAX_LANES, Simd};
 
 /// The most rows of a tile.
@@ -17,12 +17,6 @@ pub(crate) const MOST_ROWS: usize = 6;
 const MOST_VECTORS: usize = 4;
 /// The most columns of a tile, over all instruction sets and elements.
 pub(crate) const MOST_WIDTH: usize = MOST_VECTORS * MAX_LANES;
-
-/// Vectors in a row of a whole tile: with [`MOST_ROWS`] of them, all sums stay in registers.
-pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
-    // 512-bit registers come in 32, narrower ones in 16.
-    if S::LANES * size_of::<T>() == 64 { 4 } else { 2 }
-}
 
 /// Columns of a whole tile.
 pub(crate) const fn width<T: Copy, S: Simd<T>>() -> usize {
@@ -156,7 +150,7 @@ impl<T: Element> Kernel<T> for Strip<T> {
                 let operands = Operands { rows, panel, width, depth };
                 let target = Matrix { pointer: c.at(row, 0), ..c };
                 if is_whole {
-                    choose_width(simd, operands, update, target.pointer, c.row, height);
+                    choose_size(simd, operands, update, target.pointer, c.row, height);
                     continue;
                 }
                 if update.beta != T::zero() {
@@ -165,7 +159,7 @@ impl<T: Element> Kernel<T> for Strip<T> {
                         edge.add(r * width + w).write(value);
                     }
                 }
-                choose_width(simd, operands, update, edge, width as isize, height);
+                choose_size(simd, operands, update, edge, width as isize, height);
                 for (r, w) in (0..height).flat_map(|r| (0..columns).map(move |w| (r, w))) {
                     target.at(r, w).write(edge.add(r * width + w).read());
                 }
@@ -174,10 +168,22 @@ impl<T: Element> Kernel<T> for Strip<T> {
     }
 }
 
+/// Evaluates `$call` with the constant `$R`, the number of rows, which is from 1 to [`MOST_ROWS`].
+macro_rules! with_rows {
+    (@arms $rows:expr, $R:ident, $call:expr, $($count:literal)*) => {
+        match $rows {
+            $($count => { const $R: usize = $count; $call })*
+            _ => { const $R: usize = $crate::gemm::tile::MOST_ROWS; $call }
+        }
+    };
+    ($rows:expr, $R:ident => $call:expr) => { with_rows!(@arms $rows, $R, $call, 1 2 3 4 5) };
+}
+pub(crate) use with_rows;
+
 /// # Safety
 /// As for [`multiply_panel`], for one tile with whole rows of the panel's width.
 #[inline(always)]
-unsafe fn choose_width<T: Element, S: Simd<T>>(
+unsafe fn choose_size<T: Element, S: Simd<T>>(
     simd: S,
     operands: Operands<T>,
     update: Update<T>,
@@ -188,35 +194,11 @@ unsafe fn choose_width<T: Element, S: Simd<T>>(
     // SAFETY: granted by the caller.
     unsafe {
         match operands.width / S::LANES {
-            1 => choose_rows::<T, S, 1>(simd, operands, update, c, c_row, rows),
-            2 => choose_rows::<T, S, 2>(simd, operands, update, c, c_row, rows),
+            1 => with_rows!(rows, R => tile::<T, S, R, 1>(simd, operands, update, c, c_row)),
+            2 => with_rows!(rows, R => tile::<T, S, R, 2>(simd, operands, update, c, c_row)),
             // Only 512-bit registers have tiles this wide; elsewhere the branch is removed.
             _ if vectors::<T, S>() < 4 => {}
-            _ => choose_rows::<T, S, 4>(simd, operands, update, c, c_row, rows),
-        }
-    }
-}
-
-/// # Safety
-/// As for [`choose_width`].
-#[inline(always)]
-unsafe fn choose_rows<T: Element, S: Simd<T>, const V: usize>(
-    simd: S,
-    operands: Operands<T>,
-    update: Update<T>,
-    c: *mut T,
-    c_row: isize,
-    rows: usize,
-) {
-    // SAFETY: granted by the caller.
-    unsafe {
-        match rows {
-            1 => tile::<T, S, 1, V>(simd, operands, update, c, c_row),
-            2 => tile::<T, S, 2, V>(simd, operands, update, c, c_row),
-            3 => tile::<T, S, 3, V>(simd, operands, update, c, c_row),
-            4 => tile::<T, S, 4, V>(simd, operands, update, c, c_row),
-            5 => tile::<T, S, 5, V>(simd, operands, update, c, c_row),
-            _ => tile::<T, S, 6, V>(simd, operands, update, c, c_row),
+            _ => with_rows!(rows, R => tile::<T, S, R, 4>(simd, operands, update, c, c_row)),
         }
     }
 }
@@ -224,7 +206,7 @@ unsafe fn choose_rows<T: Element, S: Simd<T>, const V: usize>(
 /// `R` rows of `V` vectors: every sum stays in a register over the depth.
 ///
 /// # Safety
-/// As for [`choose_width`], with `R` rows and `V` vectors.
+/// As for [`choose_size`], with `R` rows and `V` vectors.
 #[inline(always)]
 unsafe fn tile<T: Element, S: Simd<T>, const R: usize, const V: usize>(
     simd: S,

@@ -10,8 +10,8 @@ use std::mem::MaybeUninit;
 
 use crate::Element;
 use crate::gemm::pack::copy_column;
-use crate::gemm::sums::{TilePanels, TileRows};
-use crate::gemm::tile::{MOST_ROWS, MOST_WIDTH, row_tiles, vectors, width};
+use crate::gemm::tile::{MOST_ROWS, MOST_WIDTH, row_tiles, width, with_rows};
+use crate::simd::products::{TilePanels, TileRows, vectors};
 use crate::simd::{Kernel, Simd};
 
 /// Bytes of a panel's part that tiles of rows pass over one after the other, about those of the first-level cache.
@@ -349,36 +349,12 @@ unsafe fn tile<T: Element, S: Simd<T>>(
 ) {
     // SAFETY: granted by the caller; two panels are those of a few rows, and of 2 vectors each.
     unsafe {
-        match (rows, a.panel_count, const { vectors::<T, S>() }) {
-            (_, _, 4) => tile_of_rows::<T, S, 4>(simd, rows, a, origin, c, row_stride),
-            (_, 1, _) => tile_of_rows::<T, S, 2>(simd, rows, a, origin, c, row_stride),
-            (1, ..) => tile_of::<T, S, 1, 4>(simd, a, origin, c, row_stride),
-            (2, ..) => tile_of::<T, S, 2, 4>(simd, a, origin, c, row_stride),
-            _ => tile_of::<T, S, 3, 4>(simd, a, origin, c, row_stride),
-        }
-    }
-}
-
-/// # Safety
-/// As [`tile_of`].
-#[inline(always)]
-unsafe fn tile_of_rows<T: Element, S: Simd<T>, const V: usize>(
-    simd: S,
-    rows: usize,
-    a: Tile<T>,
-    origin: Origin<T>,
-    c: *mut T,
-    row_stride: isize,
-) {
-    // SAFETY: granted by the caller.
-    unsafe {
-        match rows {
-            1 => tile_of::<T, S, 1, V>(simd, a, origin, c, row_stride),
-            2 => tile_of::<T, S, 2, V>(simd, a, origin, c, row_stride),
-            3 => tile_of::<T, S, 3, V>(simd, a, origin, c, row_stride),
-            4 => tile_of::<T, S, 4, V>(simd, a, origin, c, row_stride),
-            5 => tile_of::<T, S, 5, V>(simd, a, origin, c, row_stride),
-            _ => tile_of::<T, S, 6, V>(simd, a, origin, c, row_stride),
+        match (a.panel_count, const { vectors::<T, S>() }, rows) {
+            (_, 4, _) => with_rows!(rows, R => tile_of::<T, S, R, 4>(simd, a, origin, c, row_stride)),
+            (1, ..) => with_rows!(rows, R => tile_of::<T, S, R, 2>(simd, a, origin, c, row_stride)),
+            (.., 1) => tile_of::<T, S, 1, 4>(simd, a, origin, c, row_stride),
+            (.., 2) => tile_of::<T, S, 2, 4>(simd, a, origin, c, row_stride),
+            _ => tile_of::<T, S, PAIR_ROWS, 4>(simd, a, origin, c, row_stride),
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::arch::x86_64::*;
 
+use super::products::{TilePanels, TileRows};
 use super::{Kernel, Simd};
-use crate::gemm::sums::{TilePanels, TileRows};
 
 mod products;
 

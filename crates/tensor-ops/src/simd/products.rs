@@ -1,13 +1,17 @@
-//! The innermost loop of all matrix products, sums in registers over the depth, where the instruction set has none of its
-//! own.
+//! What tiles of matrix products multiply, and their innermost loop where an instruction set has none of its own.
 
 #![expect(unsafe_code, reason = "operands are addressed by pointer and stride")]
 
-use super::tile::vectors;
-use crate::simd::Simd;
+use super::Simd;
 
 /// Steps along the depth that are written out where vectors are registers: counting and moving pointers takes instructions.
 const STEPS: usize = 4;
+
+/// Vectors in a row of a whole tile: with six rows of them, all sums stay in registers.
+pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
+    // 512-bit registers come in 32, narrower ones in 16.
+    if S::LANES * size_of::<T>() == 64 { 4 } else { 2 }
+}
 
 /// The rows of A in a tile.
 #[derive(Clone, Copy)]
@@ -113,7 +117,7 @@ unsafe fn add_steps<T: Copy, S: Simd<T>, const R: usize, const V: usize, const K
 mod tests {
     use super::*;
     use crate::Isa;
-    use crate::gemm::tile::MOST_ROWS;
+    use crate::gemm::tile::{MOST_ROWS, with_rows};
     use crate::simd::{Dispatch, Kernel, MAX_LANES};
 
     /// The sums of all tiles over a depth, against chains of scalar multiply-adds.
@@ -131,25 +135,17 @@ mod tests {
 
                 #[inline(always)]
                 fn run<S: Simd<$element>>(self, simd: S) {
-                    check::<S, 1, 1>(simd, self.depth);
-                    check::<S, 2, 1>(simd, self.depth);
-                    check::<S, 3, 1>(simd, self.depth);
-                    check::<S, 4, 1>(simd, self.depth);
-                    check::<S, 5, 1>(simd, self.depth);
-                    check::<S, 6, 1>(simd, self.depth);
-                    check::<S, 1, 2>(simd, self.depth);
-                    check::<S, 2, 2>(simd, self.depth);
-                    check::<S, 3, 2>(simd, self.depth);
-                    check::<S, 4, 2>(simd, self.depth);
-                    check::<S, 5, 2>(simd, self.depth);
-                    check::<S, 6, 2>(simd, self.depth);
-                    check::<S, 1, 4>(simd, self.depth);
-                    check::<S, 2, 4>(simd, self.depth);
-                    check::<S, 3, 4>(simd, self.depth);
-                    if vectors::<$element, S>() == 4 {
-                        check::<S, 4, 4>(simd, self.depth);
-                        check::<S, 5, 4>(simd, self.depth);
-                        check::<S, 6, 4>(simd, self.depth);
+                    for rows in 1..=MOST_ROWS {
+                        with_rows!(rows, R => check::<S, R, 1>(simd, self.depth));
+                        with_rows!(rows, R => check::<S, R, 2>(simd, self.depth));
+                        if vectors::<$element, S>() == 4 {
+                            with_rows!(rows, R => check::<S, R, 4>(simd, self.depth));
+                        }
+                    }
+                    if vectors::<$element, S>() == 2 {
+                        check::<S, 1, 4>(simd, self.depth);
+                        check::<S, 2, 4>(simd, self.depth);
+                        check::<S, 3, 4>(simd, self.depth);
                     }
 
                     #[inline(always)]
