@@ -223,7 +223,8 @@ unsafe fn tile<T: Element, S: Simd<T>, const R: usize, const V: usize>(
     // SAFETY: the offsets stay inside the areas that the caller grants.
     unsafe {
         let mut sums = [[simd.splat(T::zero()); V]; R];
-        simd.add_products(&mut sums, rows, TilePanels { first: panel, apart: 0 }, depth);
+        let panels = TilePanels { first: panel, apart: 0, following: panel };
+        simd.add_products(&mut sums, rows, panels, depth);
         let [alpha, beta] = [simd.splat(update.alpha), simd.splat(update.beta)];
         for (row, sums) in sums.iter().enumerate() {
             let c = c.offset(row as isize * c_row);

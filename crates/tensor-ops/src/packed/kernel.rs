@@ -10,9 +10,13 @@ use std::mem::MaybeUninit;
 
 use crate::Element;
 use crate::gemm::pack::copy_column;
-use crate::gemm::tile::{MOST_ROWS, MOST_WIDTH, row_tiles, width, with_rows};
-use crate::simd::products::{TilePanels, TileRows, vectors};
-use crate::simd::{Kernel, Simd};
+use crate::gemm::tile::{MOST_ROWS, row_tiles, width, with_rows};
+use crate::simd::products::{STEPS_PER_LINE, TilePanels, TileRows, vectors};
+use crate::simd::{Kernel, LINE_BYTES, Simd};
+
+mod edge;
+
+use edge::EdgeTile;
 
 /// Bytes of a panel's part that tiles of rows pass over one after the other, about those of the first-level cache.
 const PANEL_BYTES: usize = 32 * 1024;
@@ -61,6 +65,34 @@ pub(crate) enum Origin<T> {
 /// Depth of a panel's part that stays in the first-level cache.
 const fn depth_block<T: Copy, S: Simd<T>>() -> usize {
     PANEL_BYTES / (width::<T, S>() * size_of::<T>())
+}
+
+/// The part of a panel that is multiplied next, which the tiles of this one fetch in turn.
+struct Following<T> {
+    next: *const T,
+    /// Elements that are still to be fetched.
+    left: usize,
+    /// What is at hand.
+    here: *const T,
+}
+
+impl<T> Following<T> {
+    fn new(next: *const T, length: usize, here: *const T) -> Self {
+        Self { next, left: length, here }
+    }
+
+    /// From where a tile over `depth` fetches: once all has been, from where it costs least.
+    #[inline(always)]
+    fn advance(&mut self, depth: usize) -> *const T {
+        if self.left == 0 {
+            return self.here;
+        }
+        let fetched = depth / STEPS_PER_LINE * (LINE_BYTES / size_of::<T>());
+        let now = self.next;
+        self.next = now.wrapping_add(fetched);
+        self.left = self.left.saturating_sub(fetched);
+        now
+    }
 }
 
 /// C = origin + A·B for the consecutive panels from `panels`, of which the last may be wider than C.
@@ -143,13 +175,21 @@ unsafe fn block_direct<T: Element, S: Simd<T>>(simd: S, a: Rows<T>, panels: *con
         let mut origin = origin;
         for k in (0..a.depth).step_by(block) {
             let depth = block.min(a.depth - k);
+            let panel = panels.wrapping_add(column * a.depth + k * width);
+            let next = if k + depth < a.depth { k + depth } else { panel_count * a.depth };
+            let mut following =
+                Following::new(panels.wrapping_add(column * a.depth + next * width), depth * width, panel);
             for (first, rows) in row_tiles(a.rows, MOST_ROWS) {
                 // SAFETY: the offsets stay inside the areas that the caller grants.
                 unsafe {
                     let pointer = a.pointer.offset(first as isize * a.row_stride + k as isize);
                     let tile = Tile {
                         rows: TileRows::Strided { pointer, row: a.row_stride },
-                        panels: TilePanels { first: panels.add(column * a.depth + k * width), apart: a.depth * width },
+                        panels: TilePanels {
+                            first: panel,
+                            apart: a.depth * width,
+                            following: following.advance(depth),
+                        },
                         panel_count,
                         depth,
                     };
@@ -190,10 +230,12 @@ unsafe fn product_copied<T: Element, S: Simd<T>>(
                 let source = a.pointer.offset(row as isize * a.row_stride + k as isize * a.depth_stride);
                 copy_rows(Rows { pointer: source, rows: rows_here, depth, ..a }, copy);
                 for column in (0..c.columns).step_by(width) {
+                    let panel = panels.add(column * a.depth + k * width);
+                    let mut following = Following::new(panel.wrapping_add(a.depth * width), depth * width, panel);
                     for (first, rows) in row_tiles(rows_here, MOST_ROWS) {
                         let tile = Tile {
                             rows: TileRows::Packed(copy.add(first * depth)),
-                            panels: TilePanels { first: panels.add(column * a.depth + k * width), apart: 0 },
+                            panels: TilePanels { first: panel, apart: 0, following: following.advance(depth) },
                             panel_count: 1,
                             depth,
                         };
@@ -270,66 +312,6 @@ unsafe fn tile_at<T: Element, S: Simd<T>>(
             tile(simd, rows, a, origin, pointer, c.row_stride);
         } else {
             simd.call(EdgeTile { rows, a, origin, c: Target { pointer, columns, ..c } });
-        }
-    }
-}
-
-/// A tile of fewer columns than a panel, or of columns that do not lie side by side; [`tile_at`]'s caller vouches for it.
-struct EdgeTile<T> {
-    rows: usize,
-    a: Tile<T>,
-    origin: Origin<T>,
-    c: Target<T>,
-}
-
-impl<T: Element> Kernel<T> for EdgeTile<T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, simd: S) {
-        let Self { rows, a, origin, c } = self;
-        let width = width::<T, S>();
-        let mut whole = [T::zero(); MOST_ROWS * MOST_WIDTH];
-        // SAFETY: made by `tile_at` alone, whose caller grants it; `whole` has room for `rows` rows.
-        unsafe {
-            read_edge(&mut whole, width, rows, origin, c);
-            tile(simd, rows, a, Origin::Output, whole.as_mut_ptr(), width as isize);
-            write_edge(&whole, width, rows, c);
-        }
-    }
-}
-
-/// Fills `whole`, rows of `width` elements, with the start values of the tile.
-///
-/// # Safety
-/// As [`product`], for this tile.
-#[inline(never)]
-unsafe fn read_edge<T: Element>(whole: &mut [T], width: usize, rows: usize, origin: Origin<T>, c: Target<T>) {
-    let (source, row_stride, column_stride) = match origin {
-        Origin::Zero => return,
-        Origin::Row(values) => (values, 0, 1),
-        Origin::Output => (c.pointer.cast_const(), c.row_stride, c.column_stride),
-    };
-    for (row, values) in whole.chunks_exact_mut(width).take(rows).enumerate() {
-        for (column, value) in values.iter_mut().take(c.columns).enumerate() {
-            // SAFETY: the offsets stay inside the areas that the caller grants.
-            *value = unsafe { source.offset(row as isize * row_stride + column as isize * column_stride).read() };
-        }
-    }
-}
-
-/// Writes what of `whole`, rows of `width` elements, lies in the tile.
-///
-/// # Safety
-/// As [`product`], for this tile.
-#[inline(never)]
-unsafe fn write_edge<T: Element>(whole: &[T], width: usize, rows: usize, c: Target<T>) {
-    for (row, values) in whole.chunks_exact(width).take(rows).enumerate() {
-        for (column, &value) in values.iter().take(c.columns).enumerate() {
-            // SAFETY: the offsets stay inside the areas that the caller grants.
-            unsafe {
-                c.pointer.offset(row as isize * c.row_stride + column as isize * c.column_stride).write(value);
-            }
         }
     }
 }

@@ -2,10 +2,13 @@
 
 #![expect(unsafe_code, reason = "operands are addressed by pointer and stride")]
 
-use super::Simd;
+use super::{LINE_BYTES, Simd};
 
 /// Steps along the depth that are written out where vectors are registers: counting and moving pointers takes instructions.
 const STEPS: usize = 4;
+/// Steps along the depth for each line of memory that is fetched meanwhile.
+pub(crate) const STEPS_PER_LINE: usize = 4;
+const _: () = assert!(STEPS == STEPS_PER_LINE, "a line is fetched in as many steps");
 
 /// Vectors in a row of a whole tile: with six rows of them, all sums stay in registers.
 pub(crate) const fn vectors<T: Copy, S: Simd<T>>() -> usize {
@@ -28,6 +31,8 @@ pub(crate) struct TilePanels<T> {
     pub(crate) first: *const T,
     /// From one panel to the next, which is read by a tile wider than a panel.
     pub(crate) apart: usize,
+    /// What later tiles read, which is fetched meanwhile: a line for every [`STEPS_PER_LINE`] whole steps. Any address.
+    pub(crate) following: *const T,
 }
 
 /// [`Simd::add_products`] in terms of its other operations.
@@ -69,6 +74,8 @@ unsafe fn add<T: Copy, S: Simd<T>, const R: usize, const V: usize>(
     let step = V.min(vectors::<T, S>()) * S::LANES;
     let mut left = depth;
     while S::NATIVE && left >= STEPS {
+        simd.prefetch(panels.following);
+        panels.following = panels.following.wrapping_byte_add(LINE_BYTES);
         // SAFETY: granted by the caller.
         unsafe { add_steps::<T, S, R, V, STEPS>(simd, sums, a, offset, panels) };
         a = a.wrapping_offset(offset(0, STEPS));
@@ -160,7 +167,7 @@ mod tests {
                             (0..V * S::LANES / width * apart).map(|index| value(index + 7)).collect();
                         let packed = TileRows::Packed(a.as_ptr());
                         let strided = TileRows::Strided { pointer: a.as_ptr(), row: PITCH as isize };
-                        let panels = TilePanels { first: b.as_ptr(), apart };
+                        let panels = TilePanels { first: b.as_ptr(), apart, following: b.as_ptr() };
                         for (rows, row_stride, step) in [(packed, 1, R), (strided, PITCH, 1)] {
                             let mut sums = [[simd.splat(START); V]; R];
                             // SAFETY: A has R rows of 40 elements and more, B as many panels as V vectors take.

@@ -148,17 +148,18 @@ macro_rules! impl_simd {
                     depth: usize,
                 ) {
                     let sums = sums.as_mut_ptr().cast();
-                    let panels = [panels.first, panels.first.wrapping_add(panels.apart)];
+                    let TilePanels { first, apart, following } = panels;
+                    let panels = [first, first.wrapping_add(apart)];
                     // SAFETY: the token exists, so the CPU has the instructions; the caller grants the reads.
                     unsafe {
                         match rows {
                             TileRows::Packed(a) => {
                                 let row = size_of::<$element>() as isize;
-                                $products::<R, V, R>(Operands { a, row, panels, depth }, sums);
+                                $products::<R, V, R>(Operands { a, row, panels, following, depth }, sums);
                             }
                             TileRows::Strided { pointer: a, row } => {
                                 let row = row * size_of::<$element>() as isize;
-                                $products::<R, V, 1>(Operands { a, row, panels, depth }, sums);
+                                $products::<R, V, 1>(Operands { a, row, panels, following, depth }, sums);
                             }
                         }
                     }

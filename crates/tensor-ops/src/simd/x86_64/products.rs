@@ -6,8 +6,12 @@
 
 use std::arch::asm;
 
+use crate::simd::LINE_BYTES;
+use crate::simd::products::STEPS_PER_LINE;
+
 /// Steps of the depth that are written out.
 const STEPS: usize = 8;
+const _: () = assert!(STEPS == 2 * STEPS_PER_LINE, "two lines are fetched in as many steps");
 
 /// What a tile multiplies.
 #[derive(Clone, Copy)]
@@ -18,6 +22,8 @@ pub(super) struct Operands<T> {
     pub(super) row: isize,
     /// The panel of B, and the one beside it for tiles of four vectors.
     pub(super) panels: [*const T; 2],
+    /// What is fetched meanwhile, a line for every [`STEPS_PER_LINE`] steps; any address.
+    pub(super) following: *const T,
     pub(super) depth: usize,
 }
 
@@ -153,7 +159,7 @@ macro_rules! step {
 /// The loop of a tile of `$rows` rows and `$of` vectors, of which a panel has `$width` bytes.
 macro_rules! products {
     ($T:ty, $s:literal, $element:literal, $rows:tt, $vectors:tt, $of:tt, $width:literal, $operands:ident, $sums:ident, $step:ident) => {{
-        let Operands { a, row, panels: [first, second], depth } = $operands;
+        let Operands { a, row, panels: [first, second], following, depth } = $operands;
         // SAFETY: granted by the caller: the code reads A and the panels at `depth` steps, and the sums, which it writes.
         unsafe {
             asm!(
@@ -163,6 +169,9 @@ macro_rules! products {
                 "test {blocks}, {blocks}",
                 "jz 3f",
                 "2:",
+                "prefetcht0 [{following}]",
+                "prefetcht0 [{following} + {line}]",
+                "add {following}, 2*{line}",
                 step!(0, $rows, $vectors, $s, $element),
                 step!(1, $rows, $vectors, $s, $element),
                 step!(2, $rows, $vectors, $s, $element),
@@ -195,10 +204,12 @@ macro_rules! products {
                 fourth = out(reg) _,
                 first = inout(reg) first => _,
                 second = inout(reg) second => _,
+                following = inout(reg) following => _,
                 blocks = inout(reg) depth / STEPS => _,
                 rest = inout(reg) depth % STEPS => _,
                 sums = in(reg) $sums,
                 step = const $step * size_of::<$T>(),
+                line = const LINE_BYTES,
                 out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _, out("ymm6") _,
                 out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _, out("ymm12") _,
                 out("ymm13") _, out("ymm14") _, out("ymm15") _,
