@@ -15,6 +15,9 @@ const MOST_DEPTH: usize = 256;
 const BLOCK_ROWS: usize = 192;
 /// Columns of B that stay packed while all rows of A pass over them, where there are more than [`BLOCK_ROWS`].
 const BLOCK_COLUMNS: usize = 1024;
+/// Columns of B that are packed together where the elements of its rows lie side by side, a multiple of every panel: so
+/// each row is read in order for some lines.
+const GROUP_COLUMNS: usize = 128;
 /// With no more columns than this, rows of A that are read in order are not copied.
 const DIRECT_COLUMNS: usize = 64;
 
@@ -60,7 +63,7 @@ impl<T: Element> Product<T> {
     pub(crate) fn buffer_len([rows, depth, columns]: [usize; 3]) -> usize {
         // The product may be turned, so either may be the rows.
         let longer = rows.max(columns);
-        let kept_columns = if longer <= BLOCK_ROWS { 0 } else { BLOCK_COLUMNS.min(longer) };
+        let kept_columns = if longer <= BLOCK_ROWS { GROUP_COLUMNS } else { BLOCK_COLUMNS }.min(longer);
         (longer.min(BLOCK_ROWS) + kept_columns + MOST_WIDTH) * depth.min(MOST_DEPTH) + MAX_LANES
     }
 
@@ -169,14 +172,28 @@ impl<T: Element> Block<T> {
         } else {
             Rows::Strided { pointer: a.at(rows.start, 0), row: a.row }
         };
+        // One panel at a time would read B in pieces of a line.
+        let is_grouped = b.column == 1 && panels != Panels::Filled;
         let mut column = columns.start;
         while column < columns.end {
             let left = columns.end - column;
             let width = panel_width::<T, S>(left);
-            let place = if panels == Panels::Passing { 0 } else { (column - columns.start) * depth };
-            let panel = packed_columns[place..place + width * depth].as_mut_ptr();
+            let passed = column - columns.start;
+            let place = match panels {
+                Panels::Passing if is_grouped => passed % GROUP_COLUMNS * depth,
+                Panels::Passing => 0,
+                Panels::Fill | Panels::Filled => passed * depth,
+            };
             let columns_here = width.min(left);
-            if panels != Panels::Filled {
+            if is_grouped && passed.is_multiple_of(GROUP_COLUMNS) {
+                let group = GROUP_COLUMNS.min(left);
+                let target = packed_columns[place..place + group.next_multiple_of(width) * depth].as_mut_ptr();
+                let source = Matrix { pointer: b.at(0, column), ..b };
+                // SAFETY: the columns lie in B; the panels are those of the buffer, the last of which is the narrowest.
+                unsafe { pack::panels(simd, source, group, depth, target) };
+            }
+            let panel = packed_columns[place..place + width * depth].as_mut_ptr();
+            if panels != Panels::Filled && !is_grouped {
                 // SAFETY: the columns lie in B; the panel is one of the buffer.
                 unsafe {
                     let source = Matrix { pointer: b.at(0, column), row: b.column, column: b.row };

@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "operands are addressed by pointer and stride")]
 
 use super::blocked::Matrix;
-use super::tile::{MOST_ROWS, row_tiles};
+use super::tile::{MOST_ROWS, panel_width, row_tiles};
 use crate::Element;
-use crate::simd::Simd;
+use crate::simd::{LINE_BYTES, Simd};
 
 /// Copies `lanes` rows of `source`, `depth` long, to `target` `[depth, width]`; what lies beyond `lanes` is unspecified.
 ///
@@ -36,16 +36,50 @@ pub(super) unsafe fn lanes<T: Element, S: Simd<T>>(
             for k in whole..depth {
                 copy(source.at(0, k), source.row, lanes, target.add(k * width));
             }
-        } else if source.row == 1 && lanes == width && width.is_multiple_of(S::LANES) {
-            for k in 0..depth {
-                for lane in (0..width).step_by(S::LANES) {
-                    simd.store_ptr(target.add(k * width + lane), simd.load_ptr(source.at(lane, k)));
-                }
-            }
         } else {
             for k in 0..depth {
                 copy(source.at(0, k), source.row, lanes, target.add(k * width));
             }
+        }
+    }
+}
+
+/// How many rows ahead of the one that is copied are fetched.
+const FETCHED_ROWS: usize = 4;
+
+/// Copies `source` `[depth, columns]`, whose rows have their elements side by side, to panels of [`panel_width`].
+///
+/// # Safety
+/// `source` must be valid for these reads, and `target` for writes of whole panels.
+#[inline(always)]
+pub(super) unsafe fn panels<T: Element, S: Simd<T>>(
+    simd: S,
+    source: Matrix<*const T>,
+    columns: usize,
+    depth: usize,
+    target: *mut T,
+) {
+    let line = LINE_BYTES / size_of::<T>();
+    for k in 0..depth {
+        let row = source.at(k, 0);
+        for column in (0..columns).step_by(line) {
+            simd.prefetch(source.at(k + FETCHED_ROWS, column));
+        }
+        let mut first = 0;
+        while first < columns {
+            let left = columns - first;
+            let width = panel_width::<T, S>(left);
+            let here = width.min(left);
+            let whole = here / S::LANES * S::LANES;
+            // SAFETY: the offsets stay inside the areas that the caller grants.
+            unsafe {
+                let (source, target) = (row.add(first), target.add(first * depth + k * width));
+                for column in (0..whole).step_by(S::LANES) {
+                    simd.store_ptr(target.add(column), simd.load_ptr(source.add(column)));
+                }
+                copy(source.add(whole), 1, here - whole, target.add(whole));
+            }
+            first += width;
         }
     }
 }
