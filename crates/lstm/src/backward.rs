@@ -48,7 +48,8 @@ impl<T: Element> Lstm<T> {
         let directions = config.directions();
         let sequences = batch.order.len();
         let mut initial = LstmState::zeros(config, sequences);
-        let mut parameters = Self::zeros(config.clone())?;
+        // From the last direction to the first.
+        let mut parameters = Vec::with_capacity(self.directions.len());
         let mut grad_hidden = batch.pack(grad_output, config.hidden_size, layout.padded_units());
         for index in (0..config.layers).rev() {
             let layer = &trace.layers[index];
@@ -66,6 +67,7 @@ impl<T: Element> Lstm<T> {
             };
             let packed_below = pack_columns(below.view(), layout, &inputs)?;
             let mut grad_below = Array2::zeros(below.dim());
+            let mut of_layer = Vec::with_capacity(directions);
             for (direction, swept) in swept.iter().enumerate() {
                 let position = index * directions + direction;
                 write_sorted(&swept.grad_initial_hidden, layout, batch, position, &mut initial.hidden);
@@ -84,11 +86,15 @@ impl<T: Element> Lstm<T> {
                     let target = grad_below.view_mut();
                     multiply_unpacked(layout.isa(), grad_gates, weight, &gates, &inputs, start, target)?;
                 }
-                let gradients = &mut parameters.directions[position];
-                parameter_gradients(layer, batch, layout, direction, &swept.grad_gates, &packed_below, gradients)?;
+                let (grad_gates, weights) = (&swept.grad_gates, &weights[direction]);
+                let of = parameter_gradients(layer, batch, layout, direction, grad_gates, &packed_below, weights)?;
+                of_layer.push(of);
             }
+            parameters.extend(of_layer.into_iter().rev());
             grad_hidden = grad_below;
         }
+        parameters.reverse();
+        let parameters = Self { config: config.clone(), directions: parameters };
         let input = batch.unpack(&grad_hidden, config.input_size, config.input_size);
         Ok(LstmGradients { input, initial, parameters })
     }

@@ -34,7 +34,7 @@ pub struct LstmWeights<T> {
 /// (`weight_ih_l0_reverse`, …), then the next layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lstm<T> {
-    config: LstmConfig,
+    pub(crate) config: LstmConfig,
     /// The parameters: of layer l and direction d at `l · directions + d`, forward before reverse.
     pub directions: Vec<LstmWeights<T>>,
 }

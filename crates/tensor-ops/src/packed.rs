@@ -1,8 +1,9 @@
 //! Matrices packed once for many products, and the recurrent kernels that run on them.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::gemm::tile;
 use crate::packed::buffer::AlignedBuffer;
@@ -59,12 +60,12 @@ fn parts(rows: usize, depth: usize, columns: usize) -> usize {
 }
 
 /// Checks the operands of a product with a matrix `[depth, columns]`.
-fn check_operands<T: Element>(
+fn check_operands<T: Element, C>(
     depth: usize,
     columns: usize,
     a: &ArrayView2<'_, T>,
     start: ProductStart<'_, T>,
-    c: &ArrayViewMut2<'_, T>,
+    c: &ArrayViewMut2<'_, C>,
 ) -> Result<(), TensorError> {
     check_axis("PackedMatrix", "columns of the left operand", depth, a.ncols())?;
     check_axis("PackedMatrix", "rows of the output", a.nrows(), c.nrows())?;
@@ -149,6 +150,37 @@ impl<T: Element> PackedMatrix<T> {
         start: ProductStart<'_, T>,
         c: ArrayViewMut2<'_, T>,
     ) -> Result<(), TensorError> {
+        self.multiply_to(a, start, view_for_writing(c))
+    }
+
+    /// A·B as a new array, which is not filled with zeros first.
+    ///
+    /// # Errors
+    /// As [`Self::multiply`].
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tensor_ops::PackedMatrix;
+    ///
+    /// let packed = PackedMatrix::new(array![[1.0_f32, 2.0], [3.0, 4.0]].view())?;
+    /// assert_eq!(packed.product(array![[1.0, -1.0]].view())?, array![[-2.0, -2.0]]);
+    /// # Ok::<(), tensor_ops::TensorError>(())
+    /// ```
+    pub fn product(&self, a: ArrayView2<'_, T>) -> Result<Array2<T>, TensorError> {
+        let mut c = Array2::uninit((a.nrows(), self.columns));
+        self.multiply_to(a, ProductStart::Zero, c.view_mut())?;
+        // SAFETY: products that start from zero write every element.
+        #[expect(unsafe_code, reason = "large results are written once")]
+        Ok(unsafe { c.assume_init() })
+    }
+
+    /// [`Self::multiply`] to elements that are initialised where they are what `start` says.
+    fn multiply_to(
+        &self,
+        a: ArrayView2<'_, T>,
+        start: ProductStart<'_, T>,
+        c: ArrayViewMut2<'_, MaybeUninit<T>>,
+    ) -> Result<(), TensorError> {
         check_operands(self.depth, self.columns, &a, start, &c)?;
         if a.nrows() > 0 {
             let parts = self.parts(a.nrows());
@@ -171,7 +203,7 @@ impl<T: Element> PackedMatrix<T> {
         &self,
         a: ArrayView2<'_, T>,
         start: ProductStart<'_, T>,
-        c: ArrayViewMut2<'_, T>,
+        c: ArrayViewMut2<'_, MaybeUninit<T>>,
         panels: Range<usize>,
         parts: usize,
     ) {
@@ -259,7 +291,7 @@ fn rows_of<T: Element>(view: &ArrayView2<'_, T>) -> Rows<T> {
 }
 
 /// The destination of a view, as the kernels take it.
-fn target_of<T: Element>(view: &mut ArrayViewMut2<'_, T>) -> Target<T> {
+fn target_of<T>(view: &mut ArrayViewMut2<'_, T>) -> Target<T> {
     Target {
         pointer: view.as_mut_ptr(),
         row_stride: view.strides()[0],
@@ -268,12 +300,22 @@ fn target_of<T: Element>(view: &mut ArrayViewMut2<'_, T>) -> Target<T> {
     }
 }
 
+/// The same elements, to be written without being read.
+fn view_for_writing<T>(mut view: ArrayViewMut2<'_, T>) -> ArrayViewMut2<'_, MaybeUninit<T>> {
+    // SAFETY: the layout is the same, and the borrow is passed on. Kernels write values of T.
+    #[expect(unsafe_code, reason = "ndarray has no safe form of it")]
+    unsafe {
+        view.raw_view_mut().cast::<MaybeUninit<T>>().deref_into_view_mut()
+    }
+}
+
 /// The product of one thread.
 pub(crate) struct Product<'a, T> {
     matrix: &'a PackedMatrix<T>,
     a: ArrayView2<'a, T>,
     start: ProductStart<'a, T>,
-    c: ArrayViewMut2<'a, T>,
+    /// Initialised where it is what `start` says.
+    c: ArrayViewMut2<'a, MaybeUninit<T>>,
     panels: Range<usize>,
 }
 
@@ -293,7 +335,7 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
         // the matrix was packed with the width of `S`.
         #[expect(unsafe_code, reason = "the kernel addresses its operands by pointer")]
         unsafe {
-            product(simd, rows_of(&self.a), panels, origin, target_of(&mut self.c));
+            product(simd, rows_of(&self.a), panels, origin, target_of(&mut self.c).cast());
         }
     }
 }

@@ -7,16 +7,14 @@
 //! ∂W = δᵀ x        ∂R = δᵀ h'        ∂b = Σ δ        ∂p = Σ δ∘c
 //! ```
 
-use ndarray::{Array2, ArrayView2, Zip, s};
-use tensor_ops::{
-    Element, FORGET_GATE, GATES, GateLayout, INPUT_GATE, OUTPUT_GATE, PackedMatrix, ProductStart, Run, TensorError,
-};
+use ndarray::{Array2, ArrayView2, Axis, Zip, s};
+use tensor_ops::{Element, FORGET_GATE, GATES, GateLayout, INPUT_GATE, OUTPUT_GATE, PackedMatrix, Run, TensorError};
 
 use crate::LstmWeights;
 use crate::batch::{Batch, for_each_row};
 use crate::forward::LayerTrace;
 
-/// Writes the gradients of the parameters of a direction of `layer`.
+/// The gradients of `weights`, the parameters of a direction of `layer`.
 pub(super) fn parameter_gradients<T: Element>(
     layer: &LayerTrace<T>,
     batch: &Batch,
@@ -24,31 +22,29 @@ pub(super) fn parameter_gradients<T: Element>(
     direction: usize,
     grad_gates: &Array2<T>,
     packed_below: &PackedMatrix<T>,
-    gradients: &mut LstmWeights<T>,
-) -> Result<(), TensorError> {
+    weights: &LstmWeights<T>,
+) -> Result<LstmWeights<T>, TensorError> {
     let units = layout.padded_units();
     let columns = direction * units..(direction + 1) * units;
     let reverse = direction == 1;
     let grad_gates = gate_by_gate(grad_gates, layout);
-    packed_below.multiply(grad_gates.t(), ProductStart::Zero, gradients.weight_ih.view_mut())?;
+    let weight_ih = packed_below.product(grad_gates.t())?;
 
     let hidden = layer.hidden.slice(s![.., columns.clone()]);
     let before = shifted(hidden, layer.initial_hidden.slice(s![.., columns.clone()]), batch, reverse);
     let packed_before = pack_columns(before.view(), layout, &[layout.unit_run()])?;
-    packed_before.multiply(grad_gates.t(), ProductStart::Zero, gradients.weight_hh.view_mut())?;
+    let weight_hh = packed_before.product(grad_gates.t())?;
 
-    if let (Some(bias_ih), Some(bias_hh)) = (&mut gradients.bias_ih, &mut gradients.bias_hh) {
-        // Both are added to the same sum.
-        for row in grad_gates.rows() {
-            *bias_ih += &row;
-        }
-        bias_hh.assign(bias_ih);
-    }
-    if let Some(peepholes) = &mut gradients.peepholes {
+    // Both are added to the same sum.
+    let bias = grad_gates.sum_axis(Axis(0));
+    let bias_hh = weights.bias_hh.as_ref().map(|_| bias.clone());
+    let bias_ih = weights.bias_ih.as_ref().map(|_| bias);
+    let peepholes = weights.peepholes.as_ref().map(|peepholes| {
+        let mut gradients = Array2::zeros(peepholes.dim());
         let cell = layer.cell.slice(s![.., columns.clone()]);
         let before = shifted(cell, layer.initial_cell.slice(s![.., columns]), batch, reverse);
         let seen = [(INPUT_GATE, before.view()), (FORGET_GATE, before.view()), (OUTPUT_GATE, cell)];
-        for (mut peepholes, (gate, cell)) in peepholes.rows_mut().into_iter().zip(seen) {
+        for (mut peepholes, (gate, cell)) in gradients.rows_mut().into_iter().zip(seen) {
             let gate = s![.., gate * layout.units()..(gate + 1) * layout.units()];
             for (grad, cell) in grad_gates.slice(gate).rows().into_iter().zip(cell.rows()) {
                 Zip::from(&mut peepholes).and(&grad).and(&cell.slice(s![..layout.units()])).for_each(
@@ -58,8 +54,9 @@ pub(super) fn parameter_gradients<T: Element>(
                 );
             }
         }
-    }
-    Ok(())
+        gradients
+    });
+    Ok(LstmWeights { weight_ih, weight_hh, bias_ih, bias_hh, peepholes })
 }
 
 /// Packs `[rows, padded columns]` without the padding of `runs`, which say how the columns were padded.

@@ -51,6 +51,14 @@ pub(crate) struct Target<T> {
     pub(crate) columns: usize,
 }
 
+impl<T> Target<MaybeUninit<T>> {
+    /// The same, for kernels that write before they read.
+    pub(crate) fn cast(self) -> Target<T> {
+        let Self { pointer, row_stride, column_stride, columns } = self;
+        Target { pointer: pointer.cast(), row_stride, column_stride, columns }
+    }
+}
+
 /// What a chain of multiply-adds starts from.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin<T> {

@@ -2,9 +2,12 @@
 
 #![expect(unsafe_code, reason = "blocks are copied by pointer, at strides the compiler does not know")]
 
+use std::mem::MaybeUninit;
+
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use super::buffer::for_writing;
 use super::*;
 use crate::simd::LINE_BYTES;
 
@@ -41,17 +44,22 @@ impl<T: Element> PackedMatrix<T> {
         let (depth, column_count) = packed_shape(source, rows, columns)?;
         let (_, width) = lanes_and_width::<T>(isa);
         let panel_length = depth * width;
-        let mut panels = AlignedBuffer::zeros(column_count.div_ceil(width) * panel_length);
-        let firsts = firsts(columns);
-        let pack = |(index, panel): (usize, &mut [T])| {
+        let (firsts, has_gaps) = (firsts(columns), has_gaps(rows, columns) || !column_count.is_multiple_of(width));
+        let pack = |(index, panel): (usize, &mut [MaybeUninit<T>])| {
+            if has_gaps {
+                panel.fill(MaybeUninit::new(T::zero()));
+            }
             pack_panel(isa, source, rows, columns, &firsts, index * width, width, panel);
         };
-        let target = panels.as_mut_slice();
-        if target.len() < LEAST_ELEMENTS {
-            target.chunks_exact_mut(panel_length).enumerate().for_each(pack);
-        } else {
-            target.par_chunks_exact_mut(panel_length).enumerate().for_each(pack);
-        }
+        let write = |target: &mut [MaybeUninit<T>]| {
+            if target.len() < LEAST_ELEMENTS {
+                target.chunks_exact_mut(panel_length).enumerate().for_each(pack);
+            } else {
+                target.par_chunks_exact_mut(panel_length).enumerate().for_each(pack);
+            }
+        };
+        // SAFETY: without gaps, the rows and columns of the source cover every panel; with gaps, zeros do.
+        let panels = unsafe { AlignedBuffer::written(column_count.div_ceil(width) * panel_length, write) };
         Ok(Self { panels, depth, columns: column_count, width, isa })
     }
 }
@@ -120,7 +128,7 @@ impl<T: Element> Once<'_, T> {
         let panel_length = self.depth * self.width;
         let most = (BYTES_AT_ONCE / (panel_length * size_of::<T>())).max(1);
         let at_once = most.min(c.ncols().div_ceil(self.width));
-        let is_padded = self.rows.iter().chain(self.columns).any(|run| run.length < run.padded);
+        let has_gaps = has_gaps(self.rows, self.columns);
         let mut matrix = PackedMatrix {
             panels: AlignedBuffer::zeros(at_once * panel_length),
             depth: self.depth,
@@ -134,13 +142,15 @@ impl<T: Element> Once<'_, T> {
             let (now, rest) = c.split_at(Axis(1), columns);
             let (start_now, start_rest) = start.split_at(columns);
             let target = &mut matrix.panels.as_mut_slice()[..panels * panel_length];
-            if is_padded {
+            if has_gaps {
                 target.fill(T::zero());
             }
             for (panel, target) in target.chunks_exact_mut(panel_length).enumerate() {
                 let first = first + panel * self.width;
+                let target = for_writing(target);
                 pack_panel(self.isa, self.source, self.rows, self.columns, self.firsts, first, self.width, target);
             }
+            let now = view_for_writing(now);
             let product = Product { matrix: &matrix, a: self.a, start: start_now, c: now, panels: 0..panels };
             T::run_product(self.isa, product);
             (c, start, first) = (rest, start_rest, first + columns);
@@ -192,7 +202,12 @@ fn firsts(runs: &[Run]) -> Vec<usize> {
         .collect()
 }
 
-/// Fills the panel of the packed columns `first_column..first_column + width`, which holds zeros.
+/// Whether zeros stand between the packed rows or columns.
+fn has_gaps(rows: &[Run], columns: &[Run]) -> bool {
+    rows.iter().chain(columns).any(|run| run.length < run.padded)
+}
+
+/// Fills the panel of the packed columns `first_column..first_column + width`; gaps keep what they hold.
 fn pack_panel<T: Element>(
     isa: Isa,
     source: ArrayView2<'_, T>,
@@ -201,7 +216,7 @@ fn pack_panel<T: Element>(
     firsts: &[usize],
     first_column: usize,
     width: usize,
-    panel: &mut [T],
+    panel: &mut [MaybeUninit<T>],
 ) {
     let first_run = firsts.partition_point(|&first| first <= first_column).saturating_sub(1);
     for (run, &first) in columns.iter().zip(firsts).skip(first_run) {
@@ -228,13 +243,13 @@ fn pack_panel<T: Element>(
 }
 
 /// Copies `block` to rows `width` apart.
-fn copy_block<T: Element>(isa: Isa, block: ArrayView2<'_, T>, target: &mut [T], width: usize) {
+fn copy_block<T: Element>(isa: Isa, block: ArrayView2<'_, T>, target: &mut [MaybeUninit<T>], width: usize) {
     let (rows, columns) = block.dim();
     if rows == 0 {
         return;
     }
     assert!(target.len() >= (rows - 1) * width + columns, "the block fits into the panel");
-    T::run_copy(isa, BlockCopy { block, target: target.as_mut_ptr(), width });
+    T::run_copy(isa, BlockCopy { block, target: target.as_mut_ptr().cast(), width });
 }
 
 /// A copy of `block` to rows `width` apart; [`copy_block`] vouches for the room.

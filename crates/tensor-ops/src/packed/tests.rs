@@ -43,6 +43,7 @@ fn check_product<T: Element>() {
                 let mut c = Array2::from_elem((rows, columns), T::nan());
                 packed.multiply(a.view(), ProductStart::Zero, c.view_mut()).unwrap();
                 assert_close(c.view(), &naive(a.view(), b.view(), |_, _| 0.0), depth, &context);
+                assert_eq!(packed.product(a.view()).unwrap(), c, "{context}: a new array has the same bits");
 
                 let bias = random::<T>(&mut rng, 1, columns).into_raw_vec_and_offset().0;
                 let mut with_bias = Array2::from_elem((rows, columns), T::nan());
