@@ -5,6 +5,11 @@
 use std::time::Duration;
 
 use criterion::Criterion;
+use mimalloc::MiMalloc;
+
+/// That of `vidrnn`: it keeps freed memory for the next step.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Criterion as the benchmarks use it: fewer samples than by default, since one run of a training step is long.
 pub fn criterion() -> Criterion {

@@ -1,11 +1,12 @@
 """Ours and a peer by turns, as one table.
 
-    python side_by_side.py [--peer pytorch|candle] [--threads N] [--rounds N] [NAME …]
+    python side_by_side.py [--peer pytorch|candle] [--peer-preload LIBRARY] [--threads N] [--rounds N] [NAME …]
 
 builds the benchmarks, then runs every one of them whose name contains a NAME (all without one) and the same shape in the peer,
 where that has it, one after the other, --rounds times, both on the same --threads processors and as many threads, and prints a
 Markdown table: the median times, the median of the ratios of neighbouring runs (above 1, ours is faster), and which share of
 the peak ours reaches.
+The benchmarks allocate with mimalloc; --peer-preload gives the peer a shared library of an allocator too.
 The peak is that of a loop of multiplications with additions, measured at the beginning and at the end of the same run. A
 machine that has other work to do moves both times; the ratio moves less, and the spread of the ratios tells how much.
 """
@@ -94,9 +95,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--peer", choices=["pytorch", "candle"], default="pytorch")
+    parser.add_argument("--peer-preload", type=Path, metavar="LIBRARY")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.peer_preload and not arguments.peer_preload.is_file():
+        parser.error(f"--peer-preload: {arguments.peer_preload} is no file")
     built = programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
     peers = peer_commands(arguments.peer, arguments.threads)
     if hasattr(os, "sched_setaffinity"):
@@ -107,6 +111,7 @@ def main():
         os.sched_setaffinity(0, processors[: arguments.threads])
     threads = {name: str(arguments.threads) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {**os.environ, **threads}
+    preload = {"LD_PRELOAD": str(arguments.peer_preload.resolve())} if arguments.peer_preload else {}
     peaks = [peak(built["tensor_ops"], environment)]
 
     peer = {"pytorch": "PyTorch", "candle": "candle"}[arguments.peer]
@@ -119,7 +124,7 @@ def main():
                 continue
             times, others, ratios, operations = [], [], [], None
             for _ in range(arguments.rounds):
-                record = theirs(command, name, environment)
+                record = theirs(command, name, {**environment, **preload})
                 if record is None:
                     break
                 times.append(ours(built[bench], name, environment))

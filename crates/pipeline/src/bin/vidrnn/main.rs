@@ -21,9 +21,14 @@ mod video_progress;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tensor_ops::Isa;
 
 use crate::arguments::{Arguments, Command};
+
+/// It keeps freed memory for the next step, where the system's allocator gives it back and takes it anew page by page.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
