@@ -1,6 +1,6 @@
 """The shapes of the attention benchmarks in PyTorch, under the same names.
 
-    python attention.py [--threads N] [--rounds N] [NAME …]
+    python attention.py [--threads N] [--rounds N] [--compile] [NAME …]
 
 prints one JSON object per benchmark: name, median seconds. NAME selects the benchmarks whose name contains it. The
 recurrent models are written as one would in PyTorch: keys are projected once for a clip, a step is an `nn.LSTMCell`.
@@ -13,7 +13,7 @@ import json
 import torch
 from torch import nn
 
-from pytorch import measure
+from pytorch import compiled, measure
 
 FEATURES, HIDDEN, ATTENTION = 1024, 512, 512
 
@@ -74,7 +74,7 @@ class Spatial(nn.Module):
         return torch.stack(outputs, 1)
 
 
-def benchmarks():
+def benchmarks(compiles):
     heads = nn.MultiheadAttention(512, 8, batch_first=True)
     # name: input shape, layer, call
     shapes = {
@@ -92,6 +92,7 @@ def benchmarks():
 
         def make(shape=shape, layer=layer, call=call):
             x = torch.randn(*shape, requires_grad=True)
+            call = compiled(call, compiles)
 
             def forward():
                 with torch.no_grad():
@@ -113,10 +114,11 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    for name, make in benchmarks():
+    for name, make in benchmarks(arguments.compile):
         works = None
         for kind in (0, 1):
             full = f"attention/{('forward', 'training')[kind]}/{name}"

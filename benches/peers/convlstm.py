@@ -1,6 +1,6 @@
 """The ConvLSTM shapes of the benchmarks in PyTorch, under the same names: a loop over nn.Conv2d, as people write it.
 
-    python convlstm.py [--threads N] [--rounds N] [--memory] [NAME …]
+    python convlstm.py [--threads N] [--rounds N] [--compile] [--memory] [NAME …]
 
 prints one JSON object per benchmark as pytorch.py does; --memory adds the peak of the process's memory in MiB, which is that
 of the largest benchmark so far, so name one.
@@ -12,7 +12,7 @@ import resource
 
 import torch
 
-from pytorch import measure
+from pytorch import compiled, measure
 
 # name: (batch, time, in channels, hidden channels, kernel, map size)
 SHAPES = {
@@ -49,23 +49,25 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     for name, (batch, steps, inputs, hidden, kernel, size) in SHAPES.items():
         layer = ConvLstm(inputs, hidden, kernel)
+        call = compiled(layer, arguments.compile)
         x = torch.randn(batch, steps, inputs, size, size, requires_grad=True)
         operations = 2 * batch * steps * size * size * 4 * hidden * (inputs + hidden) * kernel * kernel
 
         def forward():
             with torch.no_grad():
-                return layer(x)
+                return call(x)
 
         def training():
             layer.zero_grad()
             x.grad = None
-            out = layer(x)
+            out = call(x)
             out.backward(torch.ones_like(out))
 
         for kind, work, count in (("forward", forward, operations), ("training", training, 3 * operations)):

@@ -1,6 +1,6 @@
 """The pooling shapes of the benchmarks in PyTorch, under the same names.
 
-    python pooling.py [--threads N] [--rounds N] [--variants] [NAME …]
+    python pooling.py [--threads N] [--rounds N] [--compile] [--variants] [NAME …]
 
 prints one JSON object per benchmark as pytorch.py does. --variants prints all ways in which PyTorch pools over time or over
 windows; without it the fastest one stands for each.
@@ -12,7 +12,7 @@ import json
 import torch
 import torch.nn.functional as F
 
-from pytorch import measure
+from pytorch import compiled, measure
 
 BATCH, FRAMES, WINDOW, STRIDE = 8, 120, 10, 5
 UNITS, CLASSES = 256, 101
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--variants", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -123,15 +124,16 @@ def main():
         if not wanted:
             continue
         layer, x = make(), torch.randn(size, requires_grad=True)
+        call = compiled(layer, arguments.compile)
 
         def forward():
             with torch.no_grad():
-                return layer(x)
+                return call(x)
 
         def training():
             layer.zero_grad()
             x.grad = None
-            out = layer(x)
+            out = call(x)
             out.backward(torch.ones_like(out))
 
         for kind, name in wanted.items():

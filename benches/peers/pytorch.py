@@ -1,9 +1,10 @@
 """The shapes of the benchmarks in PyTorch, under the same names.
 
-    python pytorch.py [--threads N] [--rounds N] [NAME …]
+    python pytorch.py [--threads N] [--rounds N] [--compile] [NAME …]
 
 prints one JSON object per benchmark: name, median seconds, floating-point operations per second. NAME selects the
-benchmarks whose name contains it. Needs `pip install torch`.
+benchmarks whose name contains it, --compile runs them through torch.compile. Needs `pip install torch`, and with
+--compile a C++ compiler.
 """
 
 import argparse
@@ -46,19 +47,25 @@ def lstm(batch, steps, features, hidden, layers):
     return layer, x, 2 * batch * steps * weights
 
 
-def benchmarks():
+def compiled(call, enabled):
+    """`call` through torch.compile, if that is asked for."""
+    return torch.compile(call) if enabled else call
+
+
+def benchmarks(compiles):
     for crate, shapes, make in (("conv2d", CONV2D, conv2d), ("lstm", LSTM, lstm)):
         for name, shape in shapes.items():
             layer, x, operations = make(*shape)
+            call = compiled(layer, compiles)
 
-            def forward(layer=layer, x=x):
+            def forward(call=call, x=x):
                 with torch.no_grad():
-                    return layer(x)
+                    return call(x)
 
-            def training(layer=layer, x=x):
+            def training(layer=layer, call=call, x=x):
                 layer.zero_grad()
                 x.grad = None
-                out = layer(x)
+                out = call(x)
                 out = out[0] if isinstance(out, tuple) else out
                 out.backward(torch.ones_like(out))
 
@@ -85,10 +92,11 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    for name, work, operations in benchmarks():
+    for name, work, operations in benchmarks(arguments.compile):
         if arguments.names and not any(part in name for part in arguments.names):
             continue
         seconds = measure(work, arguments.rounds)

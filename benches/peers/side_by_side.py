@@ -1,11 +1,12 @@
 """Ours and a peer by turns, as one table.
 
-    python side_by_side.py [--peer pytorch|candle] [--peer-preload LIBRARY] [--threads N] [--rounds N] [NAME …]
+    python side_by_side.py [--peer pytorch|candle] [--compile] [--peer-preload LIBRARY] [--threads N] [--rounds N] [NAME …]
 
 builds the benchmarks, then runs every one of them whose name contains a NAME (all without one) and the same shape in the peer,
 where that has it, one after the other, --rounds times, both on the same --threads processors and as many threads, and prints a
 Markdown table: the median times, the median of the ratios of neighbouring runs (above 1, ours is faster), and which share of
 the peak ours reaches.
+--compile runs the shapes of PyTorch, but for the feature network, through torch.compile.
 The benchmarks allocate with mimalloc; --peer-preload gives the peer a shared library of an allocator too.
 The peak is that of a loop of multiplications with additions, measured at the beginning and at the end of the same run. A
 machine that has other work to do moves both times; the ratio moves less, and the spread of the ratios tells how much.
@@ -46,10 +47,15 @@ def programs(command, kind, folder, environment):
     }
 
 
-def peer_commands(peer, threads):
+def peer_commands(peer, threads, compiles):
     """The command that runs the shapes of each benchmark program in a peer."""
     if peer == "pytorch":
-        return {bench: [sys.executable, PEERS / script, "--threads", str(threads)] for bench, script in SCRIPTS.items()}
+        # The forms of the feature network have been compiled in ways of their own.
+        return {
+            bench: [sys.executable, PEERS / script, "--threads", str(threads)]
+            + (["--compile"] if compiles and bench != "features" else [])
+            for bench, script in SCRIPTS.items()
+        }
     # candle has kernels for the instructions of the CPU only where they are compiled in.
     environment = {**os.environ, "RUSTFLAGS": "-C target-cpu=native"}
     program = programs(["build", "--release"], "bin", PEERS / "candle", environment)["candle-peer"]
@@ -95,6 +101,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--peer", choices=["pytorch", "candle"], default="pytorch")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peer-preload", type=Path, metavar="LIBRARY")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
@@ -102,7 +109,7 @@ def main():
     if arguments.peer_preload and not arguments.peer_preload.is_file():
         parser.error(f"--peer-preload: {arguments.peer_preload} is no file")
     built = programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
-    peers = peer_commands(arguments.peer, arguments.threads)
+    peers = peer_commands(arguments.peer, arguments.threads, arguments.compile)
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         if len(processors) < arguments.threads:
