@@ -48,7 +48,6 @@ impl<T: Element> Lstm<T> {
         let directions = config.directions();
         let sequences = batch.order.len();
         let mut initial = LstmState::zeros(config, sequences);
-        // From the last direction to the first.
         let mut parameters = Vec::with_capacity(self.directions.len());
         let mut grad_hidden = batch.pack(grad_output, config.hidden_size, layout.padded_units());
         for index in (0..config.layers).rev() {
@@ -90,10 +89,9 @@ impl<T: Element> Lstm<T> {
                 let of = parameter_gradients(layer, batch, layout, direction, grad_gates, &packed_below, weights)?;
                 of_layer.push(of);
             }
-            parameters.extend(of_layer.into_iter().rev());
+            parameters.splice(..0, of_layer);
             grad_hidden = grad_below;
         }
-        parameters.reverse();
         let parameters = Self { config: config.clone(), directions: parameters };
         let input = batch.unpack(&grad_hidden, config.input_size, config.input_size);
         Ok(LstmGradients { input, initial, parameters })

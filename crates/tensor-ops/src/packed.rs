@@ -331,7 +331,7 @@ impl<T: Element> Kernel<T> for Product<'_, T> {
             ProductStart::Output => Origin::Output,
         };
         let panels = self.matrix.panels_from(self.panels.start);
-        // SAFETY: `multiply` checked that the shapes fit, `c` is borrowed uniquely and covers the columns of `panels`, and
+        // SAFETY: `check_operands` found that the shapes fit, `c` is borrowed uniquely and covers the columns of `panels`, and
         // the matrix was packed with the width of `S`.
         #[expect(unsafe_code, reason = "the kernel addresses its operands by pointer")]
         unsafe {

@@ -35,10 +35,9 @@ pub(super) fn parameter_gradients<T: Element>(
     let packed_before = pack_columns(before.view(), layout, &[layout.unit_run()])?;
     let weight_hh = packed_before.product(grad_gates.t())?;
 
-    // Both are added to the same sum.
-    let bias = grad_gates.sum_axis(Axis(0));
-    let bias_hh = weights.bias_hh.as_ref().map(|_| bias.clone());
-    let bias_ih = weights.bias_ih.as_ref().map(|_| bias);
+    // Both biases, or none, are added to the same sum.
+    let bias_ih = weights.bias_ih.as_ref().map(|_| grad_gates.sum_axis(Axis(0)));
+    let bias_hh = bias_ih.clone();
     let peepholes = weights.peepholes.as_ref().map(|peepholes| {
         let mut gradients = Array2::zeros(peepholes.dim());
         let cell = layer.cell.slice(s![.., columns.clone()]);

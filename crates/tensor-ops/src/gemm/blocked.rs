@@ -18,6 +18,7 @@ const BLOCK_COLUMNS: usize = 1024;
 /// Columns of B that are packed together where the elements of its rows lie side by side, a multiple of every panel: so
 /// each row is read in order for some lines.
 const GROUP_COLUMNS: usize = 128;
+const _: () = assert!(GROUP_COLUMNS.is_multiple_of(MOST_WIDTH), "groups are made of whole panels");
 /// With no more columns than this, rows of A that are read in order are not copied.
 const DIRECT_COLUMNS: usize = 64;
 
