@@ -106,6 +106,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.compile and arguments.peer != "pytorch":
+        parser.error(f"--compile: expected --peer pytorch, found {arguments.peer}")
     if arguments.peer_preload and not arguments.peer_preload.is_file():
         parser.error(f"--peer-preload: {arguments.peer_preload} is no file")
     built = programs(["bench", "-p", "benches", "--no-run"], "bench", PEERS, None)
