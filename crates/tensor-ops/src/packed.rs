@@ -17,13 +17,15 @@ mod buffer;
 mod gates;
 mod kernel;
 mod lstm;
+mod once;
 mod pack;
 #[cfg(test)]
 mod tests;
 
 pub use gates::{CELL_GATE, FORGET_GATE, GATES, GateLayout, INPUT_GATE, OUTPUT_GATE};
 pub use lstm::{LstmStep, LstmStepBackward, lstm_step, lstm_step_backward};
-pub use pack::{Run, multiply_unpacked};
+pub use once::multiply_unpacked;
+pub use pack::Run;
 
 /// Multiply-adds that a thread should have: fewer are done before another thread has woken up.
 const LEAST_WORK: usize = 1 << 18;
@@ -50,6 +52,11 @@ impl<T> ProductStart<'_, T> {
             }
             Self::Output => (Self::Output, Self::Output),
         }
+    }
+
+    /// The start of some columns.
+    fn part(self, columns: Range<usize>) -> Self {
+        self.split_at(columns.start).1.split_at(columns.len()).0
     }
 }
 

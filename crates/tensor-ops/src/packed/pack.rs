@@ -4,10 +4,9 @@
 
 use std::mem::MaybeUninit;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
-use super::buffer::for_writing;
 use super::*;
 use crate::simd::LINE_BYTES;
 
@@ -44,122 +43,32 @@ impl<T: Element> PackedMatrix<T> {
         let (depth, column_count) = packed_shape(source, rows, columns)?;
         let (_, width) = lanes_and_width::<T>(isa);
         let panel_length = depth * width;
-        let (firsts, has_gaps) = (firsts(columns), has_gaps(rows, columns) || !column_count.is_multiple_of(width));
-        let pack = |(index, panel): (usize, &mut [MaybeUninit<T>])| {
+        let panel_count = column_count.div_ceil(width);
+        let together = panels_together(source, panel_count);
+        let has_gaps = has_gaps(rows, columns) || !column_count.is_multiple_of(width);
+        let pack = |(index, panels): (usize, &mut [MaybeUninit<T>])| {
             if has_gaps {
-                panel.fill(MaybeUninit::new(T::zero()));
+                panels.fill(MaybeUninit::new(T::zero()));
             }
-            pack_panel(isa, source, rows, columns, &firsts, index * width, width, panel);
+            let first = index * together * width;
+            let columns = part_of(columns, first..first + together * width);
+            pack_panels(isa, source, rows, &columns, width, panels);
         };
         let write = |target: &mut [MaybeUninit<T>]| {
             if target.len() < LEAST_ELEMENTS {
-                target.chunks_exact_mut(panel_length).enumerate().for_each(pack);
+                target.chunks_mut(together * panel_length).enumerate().for_each(pack);
             } else {
-                target.par_chunks_exact_mut(panel_length).enumerate().for_each(pack);
+                target.par_chunks_mut(together * panel_length).enumerate().for_each(pack);
             }
         };
         // SAFETY: without gaps, the rows and columns of the source cover every panel; with gaps, zeros do.
-        let panels = unsafe { AlignedBuffer::written(column_count.div_ceil(width) * panel_length, write) };
+        let panels = unsafe { AlignedBuffer::written(panel_count * panel_length, write) };
         Ok(Self { panels, depth, columns: column_count, width, isa })
     }
 }
 
-/// C = start + A·B for a matrix B that is used once: as [`PackedMatrix::from_runs`] followed by
-/// [`PackedMatrix::multiply`], bit for bit, but B is packed a few panels at a time, to memory that stays in the cache.
-///
-/// It pays where `a` has few rows: with many, packing all of B costs less than reading A anew for every few panels.
-///
-/// # Errors
-/// As [`PackedMatrix::from_runs`] and [`PackedMatrix::multiply`].
-pub fn multiply_unpacked<T: Element>(
-    isa: Isa,
-    a: ArrayView2<'_, T>,
-    source: ArrayView2<'_, T>,
-    rows: &[Run],
-    columns: &[Run],
-    start: ProductStart<'_, T>,
-    c: ArrayViewMut2<'_, T>,
-) -> Result<(), TensorError> {
-    let (depth, column_count) = packed_shape(source, rows, columns)?;
-    check_operands(depth, column_count, &a, start, &c)?;
-    if a.nrows() == 0 {
-        return Ok(());
-    }
-    let (_, width) = lanes_and_width::<T>(isa);
-    let once = Once { isa, a, source, rows, columns, firsts: &firsts(columns), depth, width };
-    once.parts(start, c, 0, parts(once.a.nrows(), depth, column_count));
-    Ok(())
-}
-
-/// Bytes of the panels that are packed at a time where a matrix is used once: half of a second-level cache of 512 KiB.
-const BYTES_AT_ONCE: usize = 256 * 1024;
-
-/// A product with a matrix that is used once.
-struct Once<'a, T> {
-    isa: Isa,
-    a: ArrayView2<'a, T>,
-    source: ArrayView2<'a, T>,
-    rows: &'a [Run],
-    columns: &'a [Run],
-    firsts: &'a [usize],
-    depth: usize,
-    width: usize,
-}
-
-impl<T: Element> Once<'_, T> {
-    /// Computes the packed columns from `first`, which are those of `c`, in `parts` parts.
-    fn parts(&self, start: ProductStart<'_, T>, c: ArrayViewMut2<'_, T>, first: usize, parts: usize) {
-        let panels = c.ncols().div_ceil(self.width);
-        if parts > 1 && panels > 1 {
-            let columns = (panels * (parts / 2) / parts).max(1) * self.width;
-            let (left, right) = c.split_at(Axis(1), columns);
-            let (start_left, start_right) = start.split_at(columns);
-            rayon::join(
-                || self.parts(start_left, left, first, parts / 2),
-                || self.parts(start_right, right, first + columns, parts - parts / 2),
-            );
-        } else {
-            self.part(start, c, first);
-        }
-    }
-
-    /// Computes the packed columns from `first`, which are those of `c`.
-    fn part(&self, mut start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, mut first: usize) {
-        let panel_length = self.depth * self.width;
-        let most = (BYTES_AT_ONCE / (panel_length * size_of::<T>())).max(1);
-        let at_once = most.min(c.ncols().div_ceil(self.width));
-        let has_gaps = has_gaps(self.rows, self.columns);
-        let mut matrix = PackedMatrix {
-            panels: AlignedBuffer::zeros(at_once * panel_length),
-            depth: self.depth,
-            columns: at_once * self.width,
-            width: self.width,
-            isa: self.isa,
-        };
-        while c.ncols() > 0 {
-            let columns = c.ncols().min(at_once * self.width);
-            let panels = columns.div_ceil(self.width);
-            let (now, rest) = c.split_at(Axis(1), columns);
-            let (start_now, start_rest) = start.split_at(columns);
-            let target = &mut matrix.panels.as_mut_slice()[..panels * panel_length];
-            if has_gaps {
-                target.fill(T::zero());
-            }
-            for (panel, target) in target.chunks_exact_mut(panel_length).enumerate() {
-                let first = first + panel * self.width;
-                let target = for_writing(target);
-                pack_panel(self.isa, self.source, self.rows, self.columns, self.firsts, first, self.width, target);
-            }
-            let now = view_for_writing(now);
-            let product = Product { matrix: &matrix, a: self.a, start: start_now, c: now, panels: 0..panels };
-            T::run_product(self.isa, product);
-            (c, start, first) = (rest, start_rest, first + columns);
-        }
-    }
-}
-
 /// The depth and the columns of the packed matrix, after the checks of its runs.
-fn packed_shape<T: Element>(
+pub(super) fn packed_shape<T: Element>(
     source: ArrayView2<'_, T>,
     rows: &[Run],
     columns: &[Run],
@@ -191,77 +100,92 @@ fn check_runs(index: &'static str, runs: &[Run], end: usize) -> Result<(), Tenso
     Ok(())
 }
 
-/// The packed position of the first entry of every run.
-fn firsts(runs: &[Run]) -> Vec<usize> {
-    let mut position = 0;
-    runs.iter()
-        .map(|run| {
-            position += run.padded;
-            position - run.padded
-        })
-        .collect()
+/// The part of `runs` that takes up the packed rows or columns of `range`.
+pub(super) fn part_of(runs: &[Run], range: Range<usize>) -> Vec<Run> {
+    let mut first = 0;
+    let mut part = Vec::new();
+    for run in runs {
+        let (start, end) = (first.max(range.start), (first + run.padded).min(range.end));
+        if start < end {
+            let skipped = (start - first).min(run.length);
+            let length = (run.length - skipped).min(end - start);
+            part.push(Run { start: run.start + skipped, length, padded: end - start });
+        }
+        first += run.padded;
+        if first >= range.end {
+            break;
+        }
+    }
+    part
 }
 
 /// Whether zeros stand between the packed rows or columns.
-fn has_gaps(rows: &[Run], columns: &[Run]) -> bool {
+pub(super) fn has_gaps(rows: &[Run], columns: &[Run]) -> bool {
     rows.iter().chain(columns).any(|run| run.length < run.padded)
 }
 
-/// Fills the panel of the packed columns `first_column..first_column + width`; gaps keep what they hold.
-fn pack_panel<T: Element>(
+/// Panels that are packed together: their parts of a row are read as one where they lie side by side.
+const MOST_TOGETHER: usize = 8;
+
+/// How many of `panels` are packed together, so that every thread finds some.
+fn panels_together<T>(source: ArrayView2<'_, T>, panels: usize) -> usize {
+    if source.strides()[1] == 1 { (panels / (2 * rayon::current_num_threads())).clamp(1, MOST_TOGETHER) } else { 1 }
+}
+
+/// Fills panels with the rows and columns that the runs name; gaps keep what they hold.
+pub(super) fn pack_panels<T: Element>(
     isa: Isa,
     source: ArrayView2<'_, T>,
     rows: &[Run],
     columns: &[Run],
-    firsts: &[usize],
-    first_column: usize,
     width: usize,
-    panel: &mut [MaybeUninit<T>],
+    panels: &mut [MaybeUninit<T>],
 ) {
-    let first_run = firsts.partition_point(|&first| first <= first_column).saturating_sub(1);
-    for (run, &first) in columns.iter().zip(firsts).skip(first_run) {
-        if first >= first_column + width {
-            break;
-        }
-        // The part of the run that lies in this panel.
-        let skipped = first_column.saturating_sub(first);
-        let in_panel = (first + skipped) - first_column;
-        let count = run.length.saturating_sub(skipped).min(width - in_panel);
-        if count == 0 {
-            continue;
-        }
-        let mut k = 0;
+    let panel_length = rows.iter().map(|run| run.padded).sum::<usize>() * width;
+    let mut column = 0;
+    for run in columns {
+        let mut row = 0;
         for rows in rows {
-            let block = source.slice(ndarray::s![
-                rows.start..rows.start + rows.length,
-                run.start + skipped..run.start + skipped + count
-            ]);
-            copy_block(isa, block, &mut panel[k * width + in_panel..], width);
-            k += rows.padded;
+            let block = source.slice(s![rows.start..rows.start + rows.length, run.start..run.start + run.length]);
+            copy_block(isa, block, panels, [width, panel_length], [row, column]);
+            row += rows.padded;
         }
+        column += run.padded;
     }
 }
 
-/// Copies `block` to rows `width` apart.
-fn copy_block<T: Element>(isa: Isa, block: ArrayView2<'_, T>, target: &mut [MaybeUninit<T>], width: usize) {
+/// Copies `block` to the panels, from a row and a column of theirs on.
+fn copy_block<T: Element>(
+    isa: Isa,
+    block: ArrayView2<'_, T>,
+    panels: &mut [MaybeUninit<T>],
+    [width, panel_length]: [usize; 2],
+    [row, column]: [usize; 2],
+) {
     let (rows, columns) = block.dim();
-    if rows == 0 {
+    if rows == 0 || columns == 0 {
         return;
     }
-    assert!(target.len() >= (rows - 1) * width + columns, "the block fits into the panel");
-    T::run_copy(isa, BlockCopy { block, target: target.as_mut_ptr().cast(), width });
+    assert!((row + rows) * width <= panel_length, "the rows fit into a panel");
+    assert!((column + columns).div_ceil(width) * panel_length <= panels.len(), "the columns fit into the panels");
+    let target = panels[column / width * panel_length + row * width..].as_mut_ptr().cast();
+    T::run_copy(isa, BlockCopy { block, target, place: column % width, width, panel_length });
 }
 
-/// A copy of `block` to rows `width` apart; [`copy_block`] vouches for the room.
+/// A copy of `block` to rows `width` apart, from `place` in the first of them on, and on to further panels of such rows. Who
+/// makes it vouches for the room.
 pub(crate) struct BlockCopy<'a, T> {
-    block: ArrayView2<'a, T>,
-    target: *mut T,
-    width: usize,
+    pub(super) block: ArrayView2<'a, T>,
+    /// The first row of the first panel.
+    pub(super) target: *mut T,
+    pub(super) place: usize,
+    pub(super) width: usize,
+    pub(super) panel_length: usize,
 }
 
 /// How far ahead, in bytes, columns are fetched that are read side by side.
 const FETCHED_AHEAD: usize = 512;
-/// How many rows ahead a row is fetched, of which a panel has a line or two.
+/// How many rows ahead rows are fetched.
 const FETCHED_ROWS: isize = 16;
 
 impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
@@ -269,31 +193,77 @@ impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, simd: S) {
-        let Self { block, target, width } = self;
-        let (rows, columns) = block.dim();
-        let (row_stride, column_stride) = (block.strides()[0], block.strides()[1]);
-        let source = block.as_ptr();
-        // SAFETY: the source offsets are those of elements of `block`; the room of the target was checked.
+        let (rows, columns) = self.block.dim();
+        // SAFETY: the offsets are those of elements of the block; whoever made this vouches for the room.
         unsafe {
-            if column_stride == 1 {
-                let whole_columns = columns / S::LANES * S::LANES;
+            if self.block.strides()[1] == 1 {
                 for row in 0..rows {
-                    let (source, target) = (source.offset(row as isize * row_stride), target.add(row * width));
-                    simd.prefetch(source.wrapping_offset(FETCHED_ROWS * row_stride));
-                    for column in (0..whole_columns).step_by(S::LANES) {
-                        simd.store_ptr(target.add(column), simd.load_ptr(source.add(column)));
-                    }
-                    for column in whole_columns..columns {
-                        target.add(column).write(source.add(column).read());
-                    }
+                    self.copy_row(simd, row);
                 }
                 return;
             }
-            // Whole lines of the source at a time.
-            let line = LINE_BYTES / size_of::<T>();
-            let whole_columns = if row_stride == 1 { columns / S::LANES * S::LANES } else { 0 };
-            let whole_rows = if row_stride == 1 { rows / line * line } else { 0 };
-            let offset = |column: usize| column as isize * column_stride;
+            let (mut first, mut place, mut target) = (0, self.place, self.target);
+            while first < columns {
+                let count = (self.width - place).min(columns - first);
+                self.copy_columns(simd, first..first + count, target.add(place));
+                first += count;
+                place = 0;
+                target = target.wrapping_add(self.panel_length);
+            }
+        }
+    }
+}
+
+impl<T: Element> BlockCopy<'_, T> {
+    /// Copies a row whose elements lie side by side.
+    ///
+    /// # Safety
+    /// There must be room for it.
+    #[inline(always)]
+    unsafe fn copy_row<S: Simd<T>>(&self, simd: S, row: usize) {
+        let (columns, row_stride) = (self.block.ncols(), self.block.strides()[0]);
+        let source = self.block.as_ptr().wrapping_offset(row as isize * row_stride);
+        for column in (0..columns).step_by(LINE_BYTES / size_of::<T>()) {
+            simd.prefetch(source.wrapping_offset(FETCHED_ROWS * row_stride).wrapping_add(column));
+        }
+        let (mut first, mut place) = (0, self.place);
+        let mut target = self.target.wrapping_add(row * self.width);
+        while first < columns {
+            let count = (self.width - place).min(columns - first);
+            let whole = count / S::LANES * S::LANES;
+            // SAFETY: these columns lie in the block; the caller grants the room.
+            unsafe {
+                let (source, target) = (source.add(first), target.add(place));
+                for column in (0..whole).step_by(S::LANES) {
+                    simd.store_ptr(target.add(column), simd.load_ptr(source.add(column)));
+                }
+                for column in whole..count {
+                    target.add(column).write(source.add(column).read());
+                }
+            }
+            first += count;
+            place = 0;
+            target = target.wrapping_add(self.panel_length);
+        }
+    }
+
+    /// Copies the `columns`, whose elements do not lie side by side, to rows from `target` on.
+    ///
+    /// # Safety
+    /// There must be room for them.
+    #[inline(always)]
+    unsafe fn copy_columns<S: Simd<T>>(&self, simd: S, columns: Range<usize>, target: *mut T) {
+        let (rows, [row_stride, column_stride]) = (self.block.nrows(), [0, 1].map(|axis| self.block.strides()[axis]));
+        let offset = |column: usize| column as isize * column_stride;
+        let source = self.block.as_ptr().wrapping_offset(offset(columns.start));
+        let columns = columns.len();
+        // Blocks of whole vectors, whole lines of the source at a time where it has them.
+        let is_by_columns = row_stride == 1;
+        let whole_columns = if is_by_columns { columns / S::LANES * S::LANES } else { 0 };
+        let whole_rows = if is_by_columns { rows / S::LANES * S::LANES } else { 0 };
+        let line = LINE_BYTES / size_of::<T>();
+        // SAFETY: the offsets are those of elements of the block; the caller grants the room.
+        unsafe {
             for row in (0..whole_rows).step_by(line) {
                 for column in (0..whole_columns).step_by(S::LANES) {
                     let source = source.add(row).offset(offset(column));
@@ -302,8 +272,13 @@ impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
                             source.wrapping_offset(offset(lane)).wrapping_add(FETCHED_AHEAD / size_of::<T>()),
                         );
                     }
-                    for k in (0..line).step_by(S::LANES) {
-                        simd.transpose_ptr(source.add(k), offset, target.add((row + k) * width + column), width);
+                    for k in (0..line.min(whole_rows - row)).step_by(S::LANES) {
+                        simd.transpose_ptr(
+                            source.add(k),
+                            offset,
+                            target.add((row + k) * self.width + column),
+                            self.width,
+                        );
                     }
                 }
             }
@@ -311,7 +286,7 @@ impl<T: Element> Kernel<T> for BlockCopy<'_, T> {
                 let first = if row < whole_rows { whole_columns } else { 0 };
                 for column in first..columns {
                     let source = source.offset(row as isize * row_stride + offset(column));
-                    target.add(row * width + column).write(source.read());
+                    target.add(row * self.width + column).write(source.read());
                 }
             }
         }
