@@ -4,9 +4,12 @@
 //! steps at once: the gradients of the input, of the weights and of the biases.
 
 use ndarray::{Array2, Array3, ArrayView3, s};
-use tensor_ops::{Element, GateLayout, PackedMatrix, ProductStart, TensorError, check_axis, multiply_unpacked};
+use tensor_ops::{
+    Element, GateLayout, PackedMatrix, ProductStart, TensorError, check_axis, multiply_unpacked, on_pool,
+};
 
 use crate::batch::Batch;
+use crate::forward::multiply_adds;
 use crate::packed::{input_runs, packs_input};
 use crate::state::StateRole;
 use crate::{Lstm, LstmError, LstmState, LstmTrace};
@@ -44,6 +47,16 @@ impl<T: Element> Lstm<T> {
     ) -> Result<LstmGradients<T>, LstmError> {
         self.check()?;
         self.check_gradients(trace, grad_output, grad_final)?;
+        on_pool(multiply_adds(self.config(), &trace.batch), || self.run_backward(trace, grad_output, grad_final))
+    }
+
+    /// [`Self::backward`] for what has been checked.
+    fn run_backward(
+        &self,
+        trace: &LstmTrace<T>,
+        grad_output: ArrayView3<'_, T>,
+        grad_final: Option<&LstmState<T>>,
+    ) -> Result<LstmGradients<T>, LstmError> {
         let (config, layout, batch) = (self.config(), &trace.layout, &trace.batch);
         let directions = config.directions();
         let sequences = batch.order.len();

@@ -2,7 +2,9 @@
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 use ndarray_rand::rand::Rng;
-use tensor_ops::{Element, GateLayout, LstmStep, TensorError, check_axis, check_lengths, check_not_empty, lstm_step};
+use tensor_ops::{
+    Element, GATES, GateLayout, LstmStep, TensorError, check_axis, check_lengths, check_not_empty, lstm_step, on_pool,
+};
 
 use crate::batch::{Batch, Group};
 use crate::packed::{PackedDirection, input_runs, packs_input};
@@ -87,19 +89,21 @@ impl<T: Element> Lstm<T> {
                 dropped.then(|| draw_mask(&config, &layout, &batch, rng))
             })
             .collect();
-        let mut state = LstmState::zeros(&config, batch.order.len());
-        let mut layers: Vec<LayerTrace<T>> = Vec::with_capacity(config.layers);
-        for (index, mask) in masks.into_iter().enumerate() {
-            let dropped = layers.last().and_then(LayerTrace::dropped);
-            let below = dropped.as_ref().or(layers.last().map(|layer| &layer.hidden)).unwrap_or(&input);
-            let mut layer = self.run_layer(index, &layout, &batch, below.view(), initial)?;
-            write_final_state(&config, &layout, &batch, index, &layer, &mut state);
-            layer.mask = mask;
-            layers.push(layer);
-        }
-        let top = &layers.last().expect("at least one layer").hidden;
-        let output = batch.unpack(top, config.hidden_size, layout.padded_units());
-        Ok((output, state, LstmTrace { config, layout, batch, input, layers }))
+        on_pool(multiply_adds(&config, &batch), move || {
+            let mut state = LstmState::zeros(&config, batch.order.len());
+            let mut layers: Vec<LayerTrace<T>> = Vec::with_capacity(config.layers);
+            for (index, mask) in masks.into_iter().enumerate() {
+                let dropped = layers.last().and_then(LayerTrace::dropped);
+                let below = dropped.as_ref().or(layers.last().map(|layer| &layer.hidden)).unwrap_or(&input);
+                let mut layer = self.run_layer(index, &layout, &batch, below.view(), initial)?;
+                write_final_state(&config, &layout, &batch, index, &layer, &mut state);
+                layer.mask = mask;
+                layers.push(layer);
+            }
+            let top = &layers.last().expect("at least one layer").hidden;
+            let output = batch.unpack(top, config.hidden_size, layout.padded_units());
+            Ok((output, state, LstmTrace { config, layout, batch, input, layers }))
+        })
     }
 }
 
@@ -129,17 +133,26 @@ fn run_layers<T: Element>(
     input: ArrayView3<'_, T>,
     initial: Option<&LstmState<T>>,
     lengths: Option<&[usize]>,
-    run: impl Fn(usize, &Batch, ArrayView2<'_, T>) -> Result<LayerTrace<T>, TensorError>,
+    run: impl Fn(usize, &Batch, ArrayView2<'_, T>) -> Result<LayerTrace<T>, TensorError> + Sync,
 ) -> Result<(Array3<T>, LstmState<T>), LstmError> {
     let batch = check_input(config, layout, input, initial, lengths)?;
-    let mut below = batch.pack(input, config.input_size, config.input_size);
-    let mut state = LstmState::zeros(config, batch.order.len());
-    for index in 0..config.layers {
-        let layer = run(index, &batch, below.view())?;
-        write_final_state(config, layout, &batch, index, &layer, &mut state);
-        below = layer.hidden;
-    }
-    Ok((batch.unpack(&below, config.hidden_size, layout.padded_units()), state))
+    on_pool(multiply_adds(config, &batch), || {
+        let mut below = batch.pack(input, config.input_size, config.input_size);
+        let mut state = LstmState::zeros(config, batch.order.len());
+        for index in 0..config.layers {
+            let layer = run(index, &batch, below.view())?;
+            write_final_state(config, layout, &batch, index, &layer, &mut state);
+            below = layer.hidden;
+        }
+        Ok((batch.unpack(&below, config.hidden_size, layout.padded_units()), state))
+    })
+}
+
+/// Those of a forward pass, about.
+pub(crate) fn multiply_adds(config: &LstmConfig, batch: &Batch) -> usize {
+    let inputs = config.input_size.saturating_add(config.hidden_size);
+    let weights = inputs.saturating_mul(GATES * config.hidden_size).saturating_mul(config.layers * config.directions());
+    weights.saturating_mul(batch.rows)
 }
 
 impl<T: Element> Lstm<T> {

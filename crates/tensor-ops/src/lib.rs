@@ -58,6 +58,7 @@ pub mod loss;
 pub mod optim;
 mod packed;
 mod parameters;
+mod pool;
 mod simd;
 mod softmax;
 #[cfg(feature = "testing")]
@@ -86,6 +87,7 @@ pub use packed::{
     ProductStart, Run, lstm_step, lstm_step_backward, multiply_unpacked,
 };
 pub use parameters::{ParameterError, Parameters, load_parameters, visit_part, visit_part_mut};
+pub use pool::on_pool;
 pub use simd::{ISA_VARIABLE, Isa, prefetch};
 pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward, softmax_row, softmax_row_backward};
 pub use window::{Padding, Window};

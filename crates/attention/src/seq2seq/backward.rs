@@ -2,7 +2,7 @@
 
 use lstm::LstmState;
 use ndarray::{Array2, Array3, ArrayView3, s};
-use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, gemm, linear_backward, vecmath};
+use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, gemm, linear_backward, on_pool, vecmath};
 
 use super::decoder::PackedDecoder;
 use super::forward::check_gradient;
@@ -55,7 +55,7 @@ impl<T: Element> Seq2Seq<T> {
         grad_weights: Option<ArrayView3<'_, T>>,
     ) -> Result<Seq2SeqGradients<T>, AttentionError> {
         self.check()?;
-        let (config, clips, steps) = (&self.config, &trace.clips, &trace.steps);
+        let (config, clips) = (&self.config, &trace.clips);
         if trace.config != *config {
             let requirement = "that of a forward pass with the same configuration";
             return Err(invalid(NAME, "trace", requirement, "another configuration").into());
@@ -67,6 +67,19 @@ impl<T: Element> Seq2Seq<T> {
             let axes = ["weight gradient batch", "weight gradient target time", "weight gradient source time"];
             check_gradient(axes, [batch, time, columns], grad)?;
         }
+        let multiply_adds = grad_logits.len().saturating_mul(config.hidden_size);
+        on_pool(multiply_adds, || self.run_backward(trace, grad_logits, grad_weights))
+    }
+
+    /// [`Self::backward`] for what has been checked.
+    fn run_backward(
+        &self,
+        trace: &Seq2SeqTrace<T>,
+        grad_logits: ArrayView3<'_, T>,
+        grad_weights: Option<ArrayView3<'_, T>>,
+    ) -> Result<Seq2SeqGradients<T>, AttentionError> {
+        let (config, clips, steps) = (&self.config, &trace.clips, &trace.steps);
+        let columns = trace.encoded.clips.time;
         let packed = PackedDecoder::new(self)?;
         let back = ScoreBackward::new(&self.attention, &packed.score)?;
         let grad_logits = clips.steps(grad_logits, config.vocabulary);

@@ -3,7 +3,7 @@
 use lstm::LstmTrace;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, s};
 use ndarray_rand::rand::Rng;
-use tensor_ops::{Element, TensorError, check_axis, check_lengths, check_not_empty};
+use tensor_ops::{Element, TensorError, check_axis, check_lengths, check_not_empty, on_pool};
 
 use super::decoder::{PackedDecoder, Step};
 use super::{Encoded, NAME, Seq2Seq, Seq2SeqConfig, check_token};
@@ -116,7 +116,8 @@ impl<T: Element> Seq2Seq<T> {
         let (output, state, encoder) = self.encoder.forward_training(source, None, source_lengths, rng)?;
         let last = [self.last(&state.hidden), self.last(&state.cell)];
         let encoded = self.encoded(output, state, source_lengths)?;
-        let steps = self.decode(&encoded, &clips, targets.tokens, &own)?;
+        let multiply_adds = clips.rows.saturating_mul(self.config.vocabulary * self.config.hidden_size);
+        let steps = on_pool(multiply_adds, || self.decode(&encoded, &clips, targets.tokens, &own))?;
         let pad = |steps: &Array2<T>, columns: usize| clips.pad_steps(steps.view(), columns, T::zero());
         let columns = encoded.clips.time;
         let decoded = DecoderOutput {
