@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mimalloc::MiMalloc;
+use pipeline::allocator::keep_freed_memory;
 use tensor_ops::Isa;
 
 use crate::arguments::{Arguments, Command};
@@ -31,6 +32,7 @@ use crate::arguments::{Arguments, Command};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if interruption::is_cause_of(&error) => {
