@@ -31,6 +31,7 @@
 //! - Parts of models that need no crate of their own: [`Linear`], [`LayerNorm`], [`Dropout`],
 //!   [`fold_batch_norm`].
 //! - Training: [`init`], named [`Parameters`], optimisers and schedules in [`optim`].
+//! - Threads: [`on_pool`] for work of many parts.
 //! - For tests of layers, behind the feature `testing`: comparisons, gradient checks, fixtures.
 //!
 //! # What holds everywhere
