@@ -64,15 +64,7 @@ pub(super) fn pack_columns<T: Element>(
     layout: &GateLayout,
     runs: &[Run],
 ) -> Result<PackedMatrix<T>, TensorError> {
-    let mut start = 0;
-    let columns: Vec<Run> = runs
-        .iter()
-        .map(|run| {
-            start += run.padded;
-            Run { start: start - run.padded, length: run.length, padded: run.length }
-        })
-        .collect();
-    PackedMatrix::from_runs(layout.isa(), values, &[Run::whole(values.nrows())], &columns)
+    PackedMatrix::from_runs(layout.isa(), values, &[Run::whole(values.nrows())], &Run::unpadded(runs))
 }
 
 /// `[rows, gates in the order of the layout]` as `[rows, 4 · units]`, one gate after another.

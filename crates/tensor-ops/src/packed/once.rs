@@ -32,61 +32,43 @@ pub fn multiply_unpacked<T: Element>(
         return Ok(());
     }
     let (_, width) = lanes_and_width::<T>(isa);
-    let split = Split { width, depth };
+    let parts = parts(a.nrows(), depth, column_count);
     let is_worth_it = (LEAST_TURNED..=depth / LEAST_DEPTH_PER_ROW).contains(&a.nrows());
     let fits = source.strides()[0] == 1 && c.strides()[1] == 1 && c.strides()[0] > 0;
     match source_rows(rows).filter(|_| is_worth_it && fits) {
         Some(source_rows) => {
-            let packed = PackedMatrix::from_runs(isa, a.t(), &places(rows), &[Run::whole(a.nrows())])?;
+            let packed = PackedMatrix::from_runs(isa, a.t(), &Run::unpadded(rows), &[Run::whole(a.nrows())])?;
             let turned = Turned { packed, source: source.slice(s![source_rows, ..]).reversed_axes(), columns };
-            split.run(start, c, &|start, c, first| turned.part(start, c, first));
+            share(width, start, c, 0, parts, &|start, c, first| turned.part(start, c, first));
         }
         None => {
             let blocks = Blocks { isa, a, source, rows: &depth_blocks(rows, depth), columns, width };
-            split.run(start, c, &|start, c, first| blocks.part(start, c, first));
+            share(width, start, c, 0, parts, &|start, c, first| blocks.part(start, c, first));
         }
     }
     Ok(())
 }
 
-/// How the columns of C are shared among threads.
-struct Split {
+/// Calls `part` for `parts` parts of C that are whole panels of `width` columns, each with its first packed column.
+fn share<T: Element>(
     width: usize,
-    depth: usize,
-}
-
-impl Split {
-    /// Calls `part` for parts of C, with their first packed column.
-    fn run<T: Element>(
-        &self,
-        start: ProductStart<'_, T>,
-        c: ArrayViewMut2<'_, T>,
-        part: &(impl Fn(ProductStart<'_, T>, ArrayViewMut2<'_, T>, usize) + Sync),
-    ) {
-        let parts = parts(c.nrows(), self.depth, c.ncols());
-        self.run_parts(start, c, 0, parts, part);
-    }
-
-    fn run_parts<T: Element>(
-        &self,
-        start: ProductStart<'_, T>,
-        c: ArrayViewMut2<'_, T>,
-        first: usize,
-        parts: usize,
-        part: &(impl Fn(ProductStart<'_, T>, ArrayViewMut2<'_, T>, usize) + Sync),
-    ) {
-        let panels = c.ncols().div_ceil(self.width);
-        if parts > 1 && panels > 1 {
-            let columns = (panels * (parts / 2) / parts).max(1) * self.width;
-            let (left, right) = c.split_at(Axis(1), columns);
-            let (start_left, start_right) = start.split_at(columns);
-            rayon::join(
-                || self.run_parts(start_left, left, first, parts / 2, part),
-                || self.run_parts(start_right, right, first + columns, parts - parts / 2, part),
-            );
-        } else {
-            part(start, c, first);
-        }
+    start: ProductStart<'_, T>,
+    c: ArrayViewMut2<'_, T>,
+    first: usize,
+    parts: usize,
+    part: &(impl Fn(ProductStart<'_, T>, ArrayViewMut2<'_, T>, usize) + Sync),
+) {
+    let panels = c.ncols().div_ceil(width);
+    if parts > 1 && panels > 1 {
+        let columns = (panels * (parts / 2) / parts).max(1) * width;
+        let (left, right) = c.split_at(Axis(1), columns);
+        let (start_left, start_right) = start.split_at(columns);
+        rayon::join(
+            || share(width, start_left, left, first, parts / 2, part),
+            || share(width, start_right, right, first + columns, parts - parts / 2, part),
+        );
+    } else {
+        part(start, c, first);
     }
 }
 
@@ -112,10 +94,9 @@ struct Blocks<'a, T> {
 
 impl<T: Element> Blocks<'_, T> {
     /// Computes the packed columns from `first`, which are those of `c`.
-    fn part(&self, start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, first: usize) {
+    fn part(&self, mut start: ProductStart<'_, T>, mut c: ArrayViewMut2<'_, T>, mut first: usize) {
         let most_depth = self.a.ncols().min(DEPTH_AT_ONCE);
         let most_panels = c.ncols().div_ceil(self.width).min(PANELS_AT_ONCE);
-        let mut start = start;
         let mut matrix = PackedMatrix {
             panels: AlignedBuffer::zeros(most_panels * most_depth * self.width),
             depth: 0,
@@ -123,7 +104,6 @@ impl<T: Element> Blocks<'_, T> {
             width: self.width,
             isa: self.isa,
         };
-        let mut first = first;
         while c.ncols() > 0 {
             matrix.columns = c.ncols().min(most_panels * self.width);
             let panels = matrix.columns.div_ceil(self.width);
@@ -170,17 +150,6 @@ fn source_rows(rows: &[Run]) -> Option<Range<usize>> {
     (start < end).then_some(start..end)
 }
 
-/// Where the rows of the source are among the packed ones.
-fn places(rows: &[Run]) -> Vec<Run> {
-    let mut first = 0;
-    rows.iter()
-        .map(|run| {
-            first += run.padded;
-            Run { start: first - run.padded, length: run.length, padded: run.length }
-        })
-        .collect()
-}
-
 /// Columns of the source that are neighbours in C too.
 #[derive(Clone, Copy)]
 struct Piece {
@@ -189,6 +158,13 @@ struct Piece {
     length: usize,
     /// The first of them in C.
     place: usize,
+}
+
+impl Piece {
+    /// Where it is in C.
+    fn columns(self) -> Range<usize> {
+        self.place..self.place + self.length
+    }
 }
 
 /// The product of the transposed matrices, which reads the columns of B in place.
@@ -235,13 +211,13 @@ impl<T: Element> Turned<'_, T> {
         }
         with_scratch(columns * rows, |scratch| {
             let mut turned = ArrayViewMut2::from_shape((columns, rows), scratch).expect("as many elements");
-            let part_of = |piece: &Piece| s![piece.source - first..piece.source - first + piece.length, ..];
+            let rows_of = |piece: &Piece| s![piece.source - first..piece.source - first + piece.length, ..];
             for piece in pieces {
-                let mut target = turned.slice_mut(part_of(piece));
+                let mut target = turned.slice_mut(rows_of(piece));
                 if matches!(start, ProductStart::Output) {
-                    target.assign(&c.slice(s![.., piece.place..piece.place + piece.length]).t());
+                    target.assign(&c.slice(s![.., piece.columns()]).t());
                 } else {
-                    write_start(start.part(piece.place..piece.place + piece.length), target);
+                    write_start(start.part(piece.columns()), target);
                 }
             }
             T::run_product(
@@ -255,8 +231,8 @@ impl<T: Element> Turned<'_, T> {
                 },
             );
             for piece in pieces {
-                let block = turned.slice(part_of(piece)).reversed_axes();
-                let mut target = c.slice_mut(s![.., piece.place..piece.place + piece.length]);
+                let block = turned.slice(rows_of(piece)).reversed_axes();
+                let mut target = c.slice_mut(s![.., piece.columns()]);
                 // The rows of C are those of one panel, as wide as they are apart.
                 let width = target.strides()[0].unsigned_abs();
                 let copy = BlockCopy { block, target: target.as_mut_ptr(), place: 0, width, panel_length: 0 };

@@ -28,6 +28,24 @@ impl Run {
     pub fn whole(length: usize) -> Self {
         Self { start: 0, length, padded: length }
     }
+
+    /// The runs that take the packed rows or columns of `runs` back, without the zeros between them.
+    ///
+    /// ```
+    /// use tensor_ops::Run;
+    ///
+    /// let runs = [Run { start: 7, length: 3, padded: 4 }, Run::whole(2)];
+    /// assert_eq!(Run::unpadded(&runs), [Run::whole(3), Run { start: 4, length: 2, padded: 2 }]);
+    /// ```
+    pub fn unpadded(runs: &[Self]) -> Vec<Self> {
+        let mut end = 0;
+        runs.iter()
+            .map(|run| {
+                end += run.padded;
+                Self { start: end - run.padded, length: run.length, padded: run.length }
+            })
+            .collect()
+    }
 }
 
 /// Elements below which one thread packs.
