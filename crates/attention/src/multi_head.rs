@@ -14,8 +14,7 @@ use ndarray::{
 use ndarray_rand::rand::Rng;
 use tensor_ops::init::{fan_in_uniform, glorot_uniform};
 use tensor_ops::{
-    Element, Linear, Parameters, TensorError, check_axis, check_not_empty, linear_into, on_pool, visit_part,
-    visit_part_mut,
+    Element, Linear, Parameters, TensorError, check_axis, check_not_empty, linear_into, visit_part, visit_part_mut,
 };
 
 use crate::clips::Clips;
@@ -256,17 +255,6 @@ impl<T: Element> MultiHeadAttention<T> {
     ) -> Result<(Array3<T>, Run<T>), AttentionError> {
         self.check()?;
         let shape = self.check_input(queries, keys, values)?;
-        let multiply_adds = (queries.len() + keys.len() + values.len()).saturating_mul(self.config.embed_dim);
-        on_pool(multiply_adds, || self.attend(shape, [queries, keys, values], mask))
-    }
-
-    /// Attends with inputs of the checked batch, queries and keys.
-    fn attend(
-        &self,
-        shape: [usize; 3],
-        [queries, keys, values]: [ArrayView3<'_, T>; 3],
-        mask: &AttentionMask<'_>,
-    ) -> Result<(Array3<T>, Run<T>), AttentionError> {
         let kept = mask.check(NAME, shape)?;
         let clips =
             [Clips::new(shape[0], shape[1], mask.query_lengths), Clips::new(shape[0], shape[2], mask.key_lengths)];

@@ -8,7 +8,7 @@
 //! the gates. Where it serves one, the context is multiplied by `W_c`.
 
 use ndarray::{Array2, ArrayView2, s};
-use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError};
+use tensor_ops::{Element, PackedMatrix, ProductStart, TensorError, on_pool};
 
 use crate::cell::PackedCell;
 use crate::clips::Clips;
@@ -106,6 +106,20 @@ pub(crate) struct RecurrenceTrace<T> {
 impl<T: Element> Recurrence<'_, T> {
     /// Runs all steps; `gates` hold the part of the gates that does not come from the context, with the bias.
     pub(crate) fn run(
+        &self,
+        gates: Array2<T>,
+        initial_hidden: Array2<T>,
+        initial_cell: Array2<T>,
+    ) -> Result<RecurrenceTrace<T>, TensorError> {
+        on_pool(self.multiply_adds(), || self.steps(gates, initial_hidden, initial_cell))
+    }
+
+    /// Those of the recurrent products, about.
+    fn multiply_adds(&self) -> usize {
+        self.clips.rows.saturating_mul(self.cell.layout.width() * self.cell.layout.padded_units())
+    }
+
+    fn steps(
         &self,
         mut gates: Array2<T>,
         initial_hidden: Array2<T>,

@@ -17,7 +17,7 @@ use ndarray_rand::rand::Rng;
 use rayon::prelude::*;
 use tensor_ops::{
     Element, Linear, LinearConfig, PackedMatrix, Parameters, TensorError, check_axis, check_lengths, check_not_empty,
-    on_pool, vecmath, visit_part, visit_part_mut,
+    vecmath, visit_part, visit_part_mut,
 };
 
 use crate::cell::{INITIAL_AXES, PackedCell, cell_config, cell_weights};
@@ -279,16 +279,6 @@ impl<T: Element> SpatialAttention<T> {
     }
 
     fn run<'a>(
-        &self,
-        regions: ArrayView5<'a, T>,
-        initial: Option<&CellState<T>>,
-        lengths: Option<&[usize]>,
-    ) -> Result<Run<'a, T>, AttentionError> {
-        let multiply_adds = regions.len().saturating_mul(self.config.hidden_size);
-        on_pool(multiply_adds, || self.encode(regions, initial, lengths))
-    }
-
-    fn encode<'a>(
         &self,
         regions: ArrayView5<'a, T>,
         initial: Option<&CellState<T>>,

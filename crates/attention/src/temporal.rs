@@ -14,8 +14,8 @@ use lstm::{Initialisation, Lstm};
 use ndarray::{Array2, Array3, ArrayView3, ArrayViewD, ArrayViewMutD, s};
 use ndarray_rand::rand::Rng;
 use tensor_ops::{
-    Element, GATES, PackedMatrix, Parameters, ProductStart, TensorError, check_axis, check_lengths, check_not_empty,
-    on_pool, visit_part, visit_part_mut,
+    Element, PackedMatrix, Parameters, ProductStart, TensorError, check_axis, check_lengths, check_not_empty,
+    visit_part, visit_part_mut,
 };
 
 use crate::cell::{INITIAL_AXES, PackedCell, cell_config, cell_weights};
@@ -243,16 +243,6 @@ impl<T: Element> TemporalAttention<T> {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_training(
-        &self,
-        frames: ArrayView3<'_, T>,
-        initial: Option<&CellState<T>>,
-        lengths: Option<&[usize]>,
-    ) -> Result<(TemporalOutput<T>, TemporalTrace<T>), AttentionError> {
-        let multiply_adds = frames.len().saturating_mul(GATES * self.config.hidden_size);
-        on_pool(multiply_adds, || self.run(frames, initial, lengths))
-    }
-
-    fn run(
         &self,
         frames: ArrayView3<'_, T>,
         initial: Option<&CellState<T>>,

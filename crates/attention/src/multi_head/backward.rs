@@ -1,7 +1,7 @@
 //! Multi-head attention taken back.
 
 use ndarray::{Array2, Array3, ArrayView3, ArrayView4, s};
-use tensor_ops::{Element, TensorError, check_axis, gemm, on_pool};
+use tensor_ops::{Element, TensorError, check_axis, gemm};
 
 use super::heads::Heads;
 use super::{MultiHeadAttention, MultiHeadTrace};
@@ -38,18 +38,6 @@ impl<T: Element> MultiHeadAttention<T> {
     ) -> Result<MultiHeadGradients<T>, AttentionError> {
         self.check()?;
         self.check_gradients(trace, grad_output, grad_weights)?;
-        let multiply_adds = trace.inputs.iter().map(|input| input.len()).sum::<usize>();
-        let multiply_adds = multiply_adds.saturating_mul(self.config.embed_dim);
-        on_pool(multiply_adds, || self.run_backward(trace, grad_output, grad_weights))
-    }
-
-    /// [`Self::backward`] for what has been checked.
-    fn run_backward(
-        &self,
-        trace: &MultiHeadTrace<T>,
-        grad_output: ArrayView3<'_, T>,
-        grad_weights: Option<ArrayView4<'_, T>>,
-    ) -> Result<MultiHeadGradients<T>, AttentionError> {
         let mut parameters = Self::zeros(self.config)?;
         let grad_output = trace.clips[0].frames(grad_output);
         let mut grad_contexts = Array2::zeros(trace.contexts.dim());

@@ -5,7 +5,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use rayon::prelude::*;
-use tensor_ops::{Element, LstmStepBackward, PackedMatrix, ProductStart, TensorError, lstm_step_backward};
+use tensor_ops::{Element, LstmStepBackward, PackedMatrix, ProductStart, TensorError, lstm_step_backward, on_pool};
 
 use super::{LEAST_WORK, Reach, Recurrence, RecurrenceTrace, Span, rows_at, shifted};
 use crate::clips::Clips;
@@ -59,6 +59,16 @@ impl<T: Element> RecurrenceBackward<'_, T> {
     /// Takes all steps back; `grad_hidden` `[rows, padded units]` is the gradient of the output, those of the final states
     /// are `[batch in the order of the steps, padded units]`.
     pub(crate) fn run(
+        &self,
+        grad_hidden: Array2<T>,
+        grad_final_hidden: Array2<T>,
+        grad_final_cell: Array2<T>,
+    ) -> Result<RecurrenceGradients<T>, TensorError> {
+        let multiply_adds = self.recurrence.multiply_adds();
+        on_pool(multiply_adds, || self.steps(grad_hidden, grad_final_hidden, grad_final_cell))
+    }
+
+    fn steps(
         &self,
         mut grad_hidden: Array2<T>,
         grad_final_hidden: Array2<T>,

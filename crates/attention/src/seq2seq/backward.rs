@@ -55,7 +55,7 @@ impl<T: Element> Seq2Seq<T> {
         grad_weights: Option<ArrayView3<'_, T>>,
     ) -> Result<Seq2SeqGradients<T>, AttentionError> {
         self.check()?;
-        let (config, clips) = (&self.config, &trace.clips);
+        let (config, clips, steps) = (&self.config, &trace.clips, &trace.steps);
         if trace.config != *config {
             let requirement = "that of a forward pass with the same configuration";
             return Err(invalid(NAME, "trace", requirement, "another configuration").into());
@@ -67,25 +67,14 @@ impl<T: Element> Seq2Seq<T> {
             let axes = ["weight gradient batch", "weight gradient target time", "weight gradient source time"];
             check_gradient(axes, [batch, time, columns], grad)?;
         }
-        let multiply_adds = grad_logits.len().saturating_mul(config.hidden_size);
-        on_pool(multiply_adds, || self.run_backward(trace, grad_logits, grad_weights))
-    }
-
-    /// [`Self::backward`] for what has been checked.
-    fn run_backward(
-        &self,
-        trace: &Seq2SeqTrace<T>,
-        grad_logits: ArrayView3<'_, T>,
-        grad_weights: Option<ArrayView3<'_, T>>,
-    ) -> Result<Seq2SeqGradients<T>, AttentionError> {
-        let (config, clips, steps) = (&self.config, &trace.clips, &trace.steps);
-        let columns = trace.encoded.clips.time;
         let packed = PackedDecoder::new(self)?;
         let back = ScoreBackward::new(&self.attention, &packed.score)?;
         let grad_logits = clips.steps(grad_logits, config.vocabulary);
         let output = linear_backward(steps.attentional.view(), self.output.weight.view(), true, grad_logits.view())?;
         let grad_weights = grad_weights.map(|grad| clips.steps(grad, columns));
-        let mut found = self.decoder_backward(trace, &packed, &back, output.input, grad_weights.as_ref())?;
+        let mut found = on_pool(self.multiply_adds(clips), || {
+            self.decoder_backward(trace, &packed, &back, output.input, grad_weights.as_ref())
+        })?;
 
         let mut parameters = Self::zeros(config.clone())?;
         parameters.output = output.parameters;

@@ -116,8 +116,7 @@ impl<T: Element> Seq2Seq<T> {
         let (output, state, encoder) = self.encoder.forward_training(source, None, source_lengths, rng)?;
         let last = [self.last(&state.hidden), self.last(&state.cell)];
         let encoded = self.encoded(output, state, source_lengths)?;
-        let multiply_adds = clips.rows.saturating_mul(self.config.vocabulary * self.config.hidden_size);
-        let steps = on_pool(multiply_adds, || self.decode(&encoded, &clips, targets.tokens, &own))?;
+        let steps = on_pool(self.multiply_adds(&clips), || self.decode(&encoded, &clips, targets.tokens, &own))?;
         let pad = |steps: &Array2<T>, columns: usize| clips.pad_steps(steps.view(), columns, T::zero());
         let columns = encoded.clips.time;
         let decoded = DecoderOutput {
@@ -129,6 +128,11 @@ impl<T: Element> Seq2Seq<T> {
             attentional: pad(&steps.attentional, self.config.hidden_size),
         };
         Ok((decoded, Seq2SeqTrace { config: self.config.clone(), encoder, last, encoded, clips, steps }))
+    }
+
+    /// Those of the products of all steps, about.
+    pub(super) fn multiply_adds(&self, clips: &Clips) -> usize {
+        clips.rows.saturating_mul(self.config.vocabulary * self.config.hidden_size)
     }
 
     fn decode(

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Array5, ArrayView3, ArrayView4, s};
 use rayon::prelude::*;
-use tensor_ops::{Element, TensorError, check_axis, linear_backward, on_pool, vecmath};
+use tensor_ops::{Element, TensorError, check_axis, linear_backward, vecmath};
 
 use super::{SpatialAttention, SpatialTrace};
 use crate::AttentionError;
@@ -35,17 +35,6 @@ impl<T: Element> SpatialAttention<T> {
     /// # Errors
     /// [`AttentionError`] for wrong shapes, or a trace of another configuration.
     pub fn backward(
-        &self,
-        trace: &SpatialTrace<T>,
-        grad_output: ArrayView3<'_, T>,
-        grad_weights: Option<ArrayView4<'_, T>>,
-        grad_final: Option<&CellState<T>>,
-    ) -> Result<SpatialGradients<T>, AttentionError> {
-        let multiply_adds = trace.regions.len().saturating_mul(self.config.hidden_size);
-        on_pool(multiply_adds, || self.run_backward(trace, grad_output, grad_weights, grad_final))
-    }
-
-    fn run_backward(
         &self,
         trace: &SpatialTrace<T>,
         grad_output: ArrayView3<'_, T>,

@@ -1,7 +1,7 @@
 //! Temporal attention taken back.
 
 use ndarray::{Array2, Array3, ArrayView3, s};
-use tensor_ops::{Element, GATES, ProductStart, TensorError, check_axis, on_pool};
+use tensor_ops::{Element, ProductStart, TensorError, check_axis};
 
 use super::{TemporalAttention, TemporalTrace};
 use crate::AttentionError;
@@ -32,17 +32,6 @@ impl<T: Element> TemporalAttention<T> {
     /// # Errors
     /// [`AttentionError`] for wrong shapes, or a trace of another configuration.
     pub fn backward(
-        &self,
-        trace: &TemporalTrace<T>,
-        grad_output: ArrayView3<'_, T>,
-        grad_weights: Option<ArrayView3<'_, T>>,
-        grad_final: Option<&CellState<T>>,
-    ) -> Result<TemporalGradients<T>, AttentionError> {
-        let multiply_adds = trace.frames.len().saturating_mul(GATES * self.config.hidden_size);
-        on_pool(multiply_adds, || self.run_backward(trace, grad_output, grad_weights, grad_final))
-    }
-
-    fn run_backward(
         &self,
         trace: &TemporalTrace<T>,
         grad_output: ArrayView3<'_, T>,
