@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use mimalloc::MiMalloc;
-use pipeline::allocator::keep_freed_memory;
 
 /// That of `vidrnn`: it keeps freed memory for the next step.
 #[global_allocator]
@@ -14,7 +13,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Criterion as the benchmarks use it: fewer samples than by default, since one run of a training step is long.
 pub fn criterion() -> Criterion {
-    keep_freed_memory();
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))

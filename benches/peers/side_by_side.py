@@ -7,7 +7,8 @@ where that has it, one after the other, --rounds times, both on the same --threa
 Markdown table: the median times, the median of the ratios of neighbouring runs (above 1, ours is faster), and which share of
 the peak ours reaches.
 --compile runs the shapes of PyTorch, but for the feature network, through torch.compile.
-The benchmarks allocate with mimalloc; --peer-preload gives the peer a shared library of an allocator too.
+The benchmarks allocate with mimalloc; --peer-preload gives the peer a shared library of an allocator too. Freed memory is kept
+for ten seconds, unless MIMALLOC_PURGE_DELAY says otherwise.
 The peak is that of a loop of multiplications with additions, measured at the beginning and at the end of the same run. A
 machine that has other work to do moves both times; the ratio moves less, and the spread of the ratios tells how much.
 """
@@ -119,7 +120,8 @@ def main():
         # Child processes inherit it.
         os.sched_setaffinity(0, processors[: arguments.threads])
     threads = {name: str(arguments.threads) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    environment = {**os.environ, **threads}
+    # As .cargo/config.toml has it for what cargo runs.
+    environment = {"MIMALLOC_PURGE_DELAY": "10000", **os.environ, **threads}
     preload = {"LD_PRELOAD": str(arguments.peer_preload.resolve())} if arguments.peer_preload else {}
     peaks = [peak(built["tensor_ops"], environment)]
 

@@ -23,7 +23,6 @@
 //! All numbers depend on the recipe alone, not on the number of threads.
 
 pub mod actions;
-pub mod allocator;
 pub mod comparison;
 pub mod data;
 pub mod estimate;

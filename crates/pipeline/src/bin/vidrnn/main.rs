@@ -22,7 +22,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mimalloc::MiMalloc;
-use pipeline::allocator::keep_freed_memory;
 use tensor_ops::Isa;
 
 use crate::arguments::{Arguments, Command};
@@ -32,7 +31,6 @@ use crate::arguments::{Arguments, Command};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    keep_freed_memory();
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if interruption::is_cause_of(&error) => {
